@@ -1,0 +1,1 @@
+"""Nouns and rules of the domain; no I/O, no asyncio."""

@@ -1,0 +1,194 @@
+"""Every refusal that the service can answer, one class per AWS error code.
+
+::
+
+    ServiceError                          raised by any room, answered by api/answers.py
+    ├─ ValidationException            400  a member breaks the model's constraint
+    ├─ InvalidParameterValueException 400  a value is well-formed and still wrong
+    ├─ InvalidRequestContentException 400  body, client context or request id
+    ├─ SerializationException         400  a member has another JSON type
+    ├─ AccessDeniedException          403
+    ├─ ForbiddenException             403  a foreign web page or host name
+    ├─ ResourceNotFoundException      404
+    ├─ UnknownOperationException      404 / 405 for a known path
+    ├─ ResourceConflictException      409
+    ├─ PreconditionFailedException    412
+    ├─ RequestEntityTooLargeException 413
+    ├─ TooManyRequestsException       429  with a Reason
+    ├─ BadRequestException            400 / 408 / 431  broken HTTP
+    ├─ ServiceException               500  our own fault
+    └─ InvalidRuntimeException, InvalidZipFileException  502
+
+A function's own fault is not here: it is a value, answered with status 200.
+
+Source of status, key case and ``Type``: the service model ``lambda/2015-03-31``
+and docs/aws-behaviour.md, invoke 1.4.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """A refusal or fault that is answered with an AWS error code.
+
+    Attributes:
+        status: HTTP status.
+        message_key: name of the text's member, ``message`` or ``Message``:
+            SDKs map it by exact case.
+        fault: the ``Type`` member, or None where AWS sends none.
+        message: the text; None where AWS sends JSON ``null``.
+        headers: further response headers.
+    """
+
+    status: int = 400
+    message_key: ClassVar[str] = "message"
+    fault: ClassVar[str | None] = "User"
+
+    def __init__(self, message: str | None, *, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.headers = headers
+
+    @property
+    def code(self) -> str:
+        """The value of ``x-amzn-ErrorType``."""
+        return type(self).__name__
+
+    def body(self) -> dict[str, str | None]:
+        """The members of the error's JSON body, in the order of the wire."""
+        members: dict[str, str | None] = {} if self.fault is None else {"Type": self.fault}
+        members[self.message_key] = self.message
+        return members
+
+
+class ValidationException(ServiceError):
+    """A member of the input breaks the model's constraint; all are told in one text."""
+
+    fault = None
+
+    @classmethod
+    def of(cls, problems: list[str]) -> ValidationException:
+        """Join problems (``Value 'x' at 'y' failed to satisfy …``) as AWS does."""
+        count = len(problems)
+        plural = "s" if count > 1 else ""
+        return cls(f"{count} validation error{plural} detected: {'; '.join(problems)}")
+
+
+class InvalidParameterValueException(ServiceError):
+    """A well-formed value that cannot be accepted here."""
+
+
+class InvalidRequestContentException(ServiceError):
+    """The body, the client context or the request id cannot be read."""
+
+
+class SerializationException(ServiceError):
+    """A member has another JSON type than the model says."""
+
+    fault = None
+
+
+class AccessDeniedException(ServiceError):
+    """The caller may not do this."""
+
+    status = 403
+    message_key = "Message"
+    fault = None
+
+
+class ResourceNotFoundException(ServiceError):
+    """Function, version or alias is not there."""
+
+    status = 404
+    message_key = "Message"
+
+
+class UnknownOperationException(ServiceError):
+    """No operation has this path (404), or not with this method (405)."""
+
+    status = 404
+    message_key = "Message"
+    fault = None
+
+    def __init__(self, *, status: int = 404) -> None:
+        super().__init__("Unknown operation")
+        self.status = status
+
+
+class ResourceConflictException(ServiceError):
+    """The resource exists already, or its state does not allow this now."""
+
+    status = 409
+
+
+class PreconditionFailedException(ServiceError):
+    """The RevisionId given is not the latest."""
+
+    status = 412
+
+
+class RequestEntityTooLargeException(ServiceError):
+    """The request is larger than its operation allows."""
+
+    status = 413
+    fault = None
+
+
+class TooManyRequestsException(ServiceError):
+    """A limit on concurrency or rate; ``reason`` names which.
+
+    ``limit`` tells the request log whose limit it was: AWS's rules' (``account``) or
+    this machine's own (``machine``), which look alike to the caller.
+    """
+
+    status = 429
+
+    def __init__(self, reason: str, *, retry_after_ms: int = 1000, limit: str = "account") -> None:
+        super().__init__("Rate Exceeded.", headers=(("x-amz-retry-after", str(retry_after_ms)),))
+        self.reason = reason
+        self.limit = limit
+
+    def body(self) -> dict[str, str | None]:
+        """Put ``Reason`` first, as AWS does."""
+        return {"Reason": self.reason, **super().body()}
+
+
+class BadRequestException(ServiceError):
+    """What arrived is not HTTP that can be answered otherwise; the connection closes."""
+
+    fault = None
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ForbiddenException(ServiceError):
+    """A request that a foreign web page made, or for a foreign host name."""
+
+    status = 403
+    fault = None
+
+
+class ServiceException(ServiceError):
+    """Our own fault; the log has the details under the request id."""
+
+    status = 500
+    message_key = "Message"
+    fault = "Service"
+
+
+class InvalidRuntimeException(ServiceError):
+    """The function's runtime cannot be started on this machine."""
+
+    status = 502
+    message_key = "Message"
+
+
+class InvalidZipFileException(ServiceError):
+    """The stored package cannot be unpacked."""
+
+    status = 502
+    message_key = "Message"
