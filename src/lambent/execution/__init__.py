@@ -1,0 +1,1 @@
+"""Execution environments: processes, their runtimes and their logs."""

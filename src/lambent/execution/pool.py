@@ -1,0 +1,200 @@
+"""Every execution environment of this server: reuse, grow, expire, evict.
+
+One method (:meth:`EnvironmentPool.take`) looks at all state under no await and
+decides: the newest idle environment of the version, a new one, a new one in the
+place of another function's idle one, or none. Newest idle first keeps a few
+environments hot and lets the rest expire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from lambent.clock import Clock
+from lambent.execution.environment import ExecutionEnvironment, Launcher, Log
+from lambent.model.functions import FunctionVersion
+from lambent.model.invocations import Invocation, InvocationResult
+from lambent.tasks import Tasks
+
+# Deadlines are looked at this often; one sweep for all costs less than a timer per invocation.
+SWEEP_S = 0.025
+
+
+class MachineFull(Exception):
+    """No environment is idle and this machine may hold no further one."""
+
+
+class EnvironmentPool:
+    """Environments by version document; sole owner of each of them.
+
+    Args:
+        temporary: where each environment's private folder is made.
+        machine_limit: environments that may exist at a time.
+        idle_timeout_s: life of an idle environment.
+    """
+
+    def __init__(
+        self,
+        *,
+        launcher: Launcher,
+        log_store: Log,
+        clock: Clock,
+        tasks: Tasks,
+        temporary: Path,
+        machine_limit: int,
+        idle_timeout_s: float,
+    ) -> None:
+        self._launcher = launcher
+        self._log_store = log_store
+        self._clock = clock
+        self._tasks = tasks
+        self._temporary = temporary
+        self._machine_limit = machine_limit
+        self._idle_timeout_s = idle_timeout_s
+        self._idle: dict[str, list[ExecutionEnvironment]] = {}
+        self._busy: set[ExecutionEnvironment] = set()
+        self._count = 0
+        self._retired: set[str] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._idle_sweep: asyncio.TimerHandle | None = None
+        self._drained: asyncio.Event | None = None
+
+    @property
+    def busy(self) -> int:
+        """Invocations that are running."""
+        return len(self._busy)
+
+    def run(self, invocation: Invocation, done: Callable[[InvocationResult], None]) -> None:
+        """Run an invocation in an environment of its version; ``done`` gets the result.
+
+        Raises:
+            MachineFull: nothing was started.
+        """
+        version = invocation.version
+        idle = self._idle.get(version.document_id)
+        environment = idle.pop() if idle else self._make(version)
+        self._busy.add(environment)
+        environment.run(invocation, done)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep_deadlines)
+
+    def retire(self, document_id: str) -> None:
+        """End a document's environments: idle ones now, busy ones with their answer."""
+        for environment in self._idle.pop(document_id, ()):
+            self._end(environment)
+        if any(environment.version.document_id == document_id for environment in self._busy):
+            self._retired.add(document_id)
+
+    async def drain(self, grace_s: float) -> None:
+        """Wait up to ``grace_s`` seconds for running invocations, then end every environment."""
+        if self._busy:
+            self._drained = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._drained.wait(), grace_s)
+        for environment in list(self._busy):
+            environment.close()
+        for document_id in list(self._idle):
+            self.retire(document_id)
+        for timer in (self._sweep, self._idle_sweep):
+            if timer is not None:
+                timer.cancel()
+
+    def _make(self, version: FunctionVersion) -> ExecutionEnvironment:
+        """Make a new environment, in the place of another function's idle one if the machine is full."""
+        if self._count >= self._machine_limit and not self._evict():
+            raise MachineFull
+        return self._create(version)
+
+    def _evict(self) -> bool:
+        """End the environment that has been idle for longest; False when none is idle."""
+        oldest = min((idle[0] for idle in self._idle.values() if idle), key=_idle_since, default=None)
+        if oldest is None:
+            return False
+        self._idle[oldest.version.document_id].remove(oldest)
+        self._end(oldest)
+        return True
+
+    def _create(self, version: FunctionVersion) -> ExecutionEnvironment:
+        identifier = uuid.uuid4().hex
+        day = time.strftime("%Y/%m/%d", time.gmtime(self._clock.now()))
+        folder = tempfile.mkdtemp(prefix=f"{version.key.name[:64]}-", dir=self._temporary)
+        self._count += 1
+        return ExecutionEnvironment(
+            version,
+            identifier,
+            f"{day}/[{version.version}]{identifier}",
+            folder,
+            self._launcher,
+            self._log_store,
+            self._clock,
+            self._give_back,
+        )
+
+    def _give_back(self, environment: ExecutionEnvironment) -> None:
+        self._busy.discard(environment)
+        document_id = environment.version.document_id
+        if (self._retired or self._drained is not None) and self._leaves(environment, document_id):
+            return
+        idle = self._idle.get(document_id)
+        if idle is None:
+            self._idle[document_id] = [environment]
+            if self._idle_sweep is None:
+                self._schedule_idle_sweep()
+        else:
+            idle.append(environment)
+
+    def _leaves(self, environment: ExecutionEnvironment, document_id: str) -> bool:
+        """End an environment whose document is retired, or any while draining."""
+        if self._drained is None and document_id not in self._retired:
+            return False
+        self._end(environment)
+        if not any(other.version.document_id == document_id for other in self._busy):
+            self._retired.discard(document_id)
+        if self._drained is not None and not self._busy:
+            self._drained.set()
+        return True
+
+    def _end(self, environment: ExecutionEnvironment) -> None:
+        self._count -= 1
+        environment.close()
+        self._tasks.start(
+            asyncio.to_thread(shutil.rmtree, environment.folder, ignore_errors=True),
+            f"removal of {environment.folder}",
+        )
+
+    def _sweep_deadlines(self) -> None:
+        now = self._clock.monotonic()
+        for environment in [environment for environment in self._busy if environment.deadline <= now]:
+            environment.expire()
+        loop = asyncio.get_running_loop()
+        self._sweep = loop.call_later(SWEEP_S, self._sweep_deadlines) if self._busy else None
+
+    def _schedule_idle_sweep(self) -> None:
+        delay = max(min(self._idle_timeout_s / 4, 30.0), 0.05)
+        self._idle_sweep = asyncio.get_running_loop().call_later(delay, self._expire_idle)
+
+    def _expire_idle(self) -> None:
+        oldest_allowed = self._clock.monotonic() - self._idle_timeout_s
+        for document_id in list(self._idle):
+            idle = self._idle[document_id]
+            kept = [environment for environment in idle if environment.idle_since > oldest_allowed]
+            for environment in idle[: len(idle) - len(kept)]:
+                self._end(environment)
+            if kept:
+                self._idle[document_id] = kept
+            else:
+                del self._idle[document_id]
+        self._idle_sweep = None
+        if self._idle:
+            self._schedule_idle_sweep()
+
+
+def _idle_since(environment: ExecutionEnvironment) -> float:
+    return environment.idle_since

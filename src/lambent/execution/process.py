@@ -1,0 +1,233 @@
+"""The function's process as the server sees it: frames, output, end.
+
+One :class:`FunctionProcess` is one process; the environment it belongs to may have
+several after one another. It knows bytes and descriptors, and nothing of
+invocations: it tells its owner what happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import termios
+from collections.abc import Mapping
+from typing import Protocol
+
+from lambent.execution.zygote import Exit, Zygote
+from lambent.wire.frames import REPLY_HEADER
+
+_READ_BYTES = 1 << 16
+_HEADER_BYTES = REPLY_HEADER.size
+_NOTHING = bytes(4)
+_READS_AT_ONCE = 64
+
+
+class Owner(Protocol):
+    """Who is told what a process does."""
+
+    def on_frame(self, kind: int, max_rss_kb: int, duration_us: int, payload: bytes | None) -> None:
+        """Take a frame; ``payload`` is None when it was longer than allowed."""
+        ...
+
+    def on_output(self, data: bytes) -> None:
+        """Take what the process wrote while nobody asked with :meth:`FunctionProcess.drain`."""
+        ...
+
+    def on_exit(self, ended: Exit) -> None:
+        """The process is gone; called once, after its last frame."""
+        ...
+
+
+class _Pipe:
+    """A pipe whose ends are not inherited."""
+
+    def __init__(self) -> None:
+        self.read_end, self.write_end = os.pipe()
+
+
+class FunctionProcess(asyncio.Protocol):
+    """A process forked from a zygote, and three pipes: invocations to it, replies and log from it.
+
+    Two pipes for the frames because a socket pair costs a switch more: reading a reply
+    from it wakes the function, which waits on the same socket, for nothing.
+
+    Args:
+        owner: told of frames, output and the end until :meth:`abandon`.
+        max_payload: longest payload in bytes that is kept; longer ones are read and dropped.
+    """
+
+    def __init__(self, owner: Owner, max_payload: int) -> None:
+        self._owner: Owner | None = owner
+        self._max_payload = max_payload
+        self._loop = asyncio.get_running_loop()
+        self._requests: asyncio.WriteTransport | None = None
+        self._replies: asyncio.ReadTransport | None = None
+        self._buffer = bytearray()
+        self._is_collecting = False
+        self._skipping = 0
+        self._skipped: tuple[int, int, int] = (0, 0, 0)
+        self._log = -1
+        self._zygote: Zygote | None = None
+        self._id = 0
+
+    async def start(self, zygote: Zygote, order: Mapping[str, object]) -> None:
+        """Fork the process. Its first frame may come before this returns.
+
+        Does nothing, or ends what it made, when the process was abandoned meanwhile.
+
+        Raises:
+            ZygoteDied: the zygote is gone.
+        """
+        if self._owner is None:
+            return
+        requests, replies, log = _Pipe(), _Pipe(), _Pipe()
+        os.set_blocking(log.read_end, False)
+        self._zygote = zygote
+        try:
+            theirs = [requests.read_end, replies.write_end, log.write_end]
+            self._id = zygote.spawn(order, theirs, self._exited)
+        except BaseException:
+            for descriptor in (requests.write_end, replies.read_end, log.read_end):
+                os.close(descriptor)
+            raise
+        finally:
+            for descriptor in (requests.read_end, replies.write_end, log.write_end):
+                os.close(descriptor)
+        self._log = log.read_end
+        self._loop.add_reader(log.read_end, self._readable)
+        self._requests, _ = await self._loop.connect_write_pipe(
+            asyncio.BaseProtocol, os.fdopen(requests.write_end, "wb", 0)
+        )
+        self._replies, _ = await self._loop.connect_read_pipe(
+            lambda: self, os.fdopen(replies.read_end, "rb", 0)
+        )
+        if self._owner is None:
+            self.abandon()
+
+    def send(self, frame: bytes) -> None:
+        """Write one frame."""
+        assert self._requests is not None
+        self._requests.write(frame)
+
+    def drain(self) -> bytes:
+        """Return what the process wrote to its standard output and error and nobody read yet."""
+        # Mostly there is nothing: asking costs a third of a read that raises BlockingIOError.
+        if self._log < 0 or fcntl.ioctl(self._log, termios.FIONREAD, _NOTHING) == _NOTHING:
+            return b""
+        return self._read_log()
+
+    def _read_log(self) -> bytes:
+        parts = []
+        # Bounded: a child of the function that floods the pipe must not hold the loop here.
+        for _ in range(_READS_AT_ONCE):
+            try:
+                data = os.read(self._log, _READ_BYTES)
+            except BlockingIOError:
+                break
+            if not data:
+                self._close_log()
+                break
+            parts.append(data)
+            if len(data) < _READ_BYTES:
+                break
+        return b"".join(parts)
+
+    def kill(self) -> None:
+        """End the process and its group now."""
+        if self._zygote is not None and self._zygote.alive:
+            self._zygote.kill(self._id)
+
+    def abandon(self) -> None:
+        """Kill the process and tell its owner nothing more."""
+        self._owner = None
+        self.kill()
+        self._close()
+
+    def data_received(self, data: bytes) -> None:
+        """Cut frames out of the stream and hand them on."""
+        size = len(data)
+        if size >= _HEADER_BYTES and self._owner is not None and not self._is_collecting:
+            length, kind, max_rss_kb, duration_us = REPLY_HEADER.unpack_from(data)
+            if length == size - 4:
+                self._owner.on_frame(kind, max_rss_kb, duration_us, data[_HEADER_BYTES:])
+                return
+        self._collect(data)
+        self._is_collecting = bool(self._buffer or self._skipping)
+
+    def _collect(self, data: bytes) -> None:
+        """Do the same for frames that came in pieces, or several at once."""
+        if self._skipping:
+            data = self._skip(data)
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < 4 + int.from_bytes(self._buffer[:4], "little"):
+                if len(self._buffer) >= _HEADER_BYTES:
+                    self._drop_if_oversized()
+                return
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        while data:
+            end = 4 + int.from_bytes(data[:4], "little")
+            if len(data) < end or len(data) < _HEADER_BYTES:
+                self._buffer += data
+                self._drop_if_oversized()
+                return
+            _, kind, max_rss_kb, duration_us = REPLY_HEADER.unpack_from(data)
+            payload: bytes | None = data[_HEADER_BYTES:end]
+            data = data[end:]
+            if end - _HEADER_BYTES > self._max_payload:
+                payload = None
+            if self._owner is not None:
+                self._owner.on_frame(kind, max_rss_kb, duration_us, payload)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """End a process that closed its end of the replies: it can answer nothing more.
+
+        The exit report comes from the zygote and may still be under way; a process
+        that has ended already keeps its own status.
+        """
+        self.kill()
+
+    def _drop_if_oversized(self) -> None:
+        if len(self._buffer) < _HEADER_BYTES:
+            return
+        length, *head = REPLY_HEADER.unpack_from(self._buffer)
+        if length + 4 - _HEADER_BYTES > self._max_payload:
+            self._skipping = 4 + length - len(self._buffer)
+            self._skipped = (head[0], head[1], head[2])
+            self._buffer.clear()
+
+    def _skip(self, data: bytes) -> bytes:
+        if len(data) < self._skipping:
+            self._skipping -= len(data)
+            return b""
+        rest = data[self._skipping :]
+        self._skipping = 0
+        if self._owner is not None:
+            self._owner.on_frame(*self._skipped, None)
+        return rest
+
+    def _readable(self) -> None:
+        data = self._read_log()
+        if data and self._owner is not None:
+            self._owner.on_output(data)
+
+    def _exited(self, ended: Exit) -> None:
+        owner, self._owner = self._owner, None
+        self._zygote = None
+        if owner is not None:
+            owner.on_exit(ended)
+        self._close()
+
+    def _close(self) -> None:
+        self._close_log()
+        for transport in (self._requests, self._replies):
+            if transport is not None:
+                transport.close()
+
+    def _close_log(self) -> None:
+        if self._log >= 0:
+            self._loop.remove_reader(self._log)
+            os.close(self._log)
+            self._log = -1

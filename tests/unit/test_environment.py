@@ -1,0 +1,708 @@
+"""Environments and their pool, as dialogues: a fake process speaks, time stands still until it is moved.
+
+A script reads like this: the caller *runs* an invocation, the launcher *starts* a process, the
+process *says* something, time *passes*; then the result, the log and the pool are looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from lambent import limits
+from lambent.clock import ManualClock
+from lambent.execution.environment import ExecutionEnvironment, Phase
+from lambent.execution.pool import EnvironmentPool, MachineFull
+from lambent.execution.process import FunctionProcess
+from lambent.execution.zygote import Exit
+from lambent.model.functions import CodePackage, FunctionKey, FunctionVersion, LoggingConfig
+from lambent.model.invocations import Invocation, InvocationResult
+from lambent.tasks import Tasks
+from lambent.wire import frames
+
+KILLED = 9
+IDLE_TIMEOUT_S = 100.0
+
+
+def _version(name: str = "f", *, timeout_s: int = 3, document_id: str | None = None) -> FunctionVersion:
+    key = FunctionKey("000000000000", "us-east-1", name)
+    return FunctionVersion(
+        key=key,
+        document_id=document_id or f"{name}-1",
+        generation="g",
+        code=CodePackage("00" * 32, 1),
+        runtime="python3.13",
+        handler="index.handler",
+        role="r",
+        timeout_s=timeout_s,
+        logging=LoggingConfig(f"/aws/lambda/{name}"),
+        modified_at=0.0,
+    )
+
+
+class FakeProcess:
+    """What an environment may ask of a process; says and writes what the script tells it."""
+
+    def __init__(self, environment: ExecutionEnvironment) -> None:
+        self._environment = environment
+        self._written = b""
+        self.sent: list[bytes] = []
+        self.abandoned = False
+
+    def send(self, frame: bytes) -> None:
+        assert not self.abandoned
+        self.sent.append(frame)
+
+    def drain(self) -> bytes:
+        written, self._written = self._written, b""
+        return written
+
+    def abandon(self) -> None:
+        self.abandoned = True
+
+    # -- the script
+
+    def writes(self, text: str, *, seen: bool = False) -> None:
+        """Write to standard output; ``seen``: the server looks before anything else happens."""
+        self._written += text.encode()
+        if seen:
+            self._environment.on_output(self.drain())
+
+    def says(self, kind: int, payload: bytes | None = b"", *, ms: float = 1.5, mb: int = 40) -> None:
+        self._environment.on_frame(kind, mb << 10, int(ms * 1000), payload)
+
+    def exits(self, status: int, *, mb: int = 50) -> None:
+        self._environment.on_exit(Exit(status, mb << 10))
+
+
+class FakeLauncher:
+    """Starts fake processes when the script says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[ExecutionEnvironment] = []
+
+    def launch(self, environment: ExecutionEnvironment) -> None:
+        self.waiting.append(environment)
+
+    def starts(self) -> FakeProcess:
+        """Give the environment that has waited longest its process."""
+        environment = self.waiting.pop(0)
+        process = FakeProcess(environment)
+        environment.adopt(cast("FunctionProcess", process))
+        return process
+
+    def fails(self, reason: str) -> None:
+        self.waiting.pop(0).start_failed(reason)
+
+
+class FakeLog:
+    """Keeps what is appended, by stream."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.streams: list[str] = []
+
+    def append(self, group: tuple[str, str, str], stream: str, at: float, text: bytes) -> None:
+        assert text.endswith(b"\n")
+        self.text += text.decode()
+        self.streams.append(stream)
+
+
+@dataclasses.dataclass
+class Stage:
+    """A pool with everything around it fake but the folders."""
+
+    pool: EnvironmentPool
+    launcher: FakeLauncher
+    log: FakeLog
+    clock: ManualClock
+    temporary: Path
+    results: dict[str, InvocationResult] = dataclasses.field(default_factory=dict)
+
+    def runs(self, request_id: str, version: FunctionVersion | None = None, *, tail: bool = True) -> None:
+        version = version or _version()
+        invocation = Invocation(request_id, version, version.key.arn(), b"{}", "", "Root=1", tail)
+
+        def done(result: InvocationResult) -> None:
+            assert request_id not in self.results, "done was called twice"
+            self.results[request_id] = result
+
+        self.pool.run(invocation, done)
+
+    def answers(self, request_id: str, version: FunctionVersion | None = None) -> FakeProcess:
+        """Run an invocation to its end in a new environment and return its process."""
+        self.runs(request_id, version)
+        process = self.launcher.starts()
+        process.says(frames.READY)
+        process.says(frames.RESULT, b'"ok"')
+        assert self.results[request_id].payload == b'"ok"'
+        return process
+
+    async def passes(self, seconds: float) -> None:
+        """Let time pass, and the pool look at its deadlines once."""
+        self.clock.advance(seconds)
+        self.pool._sweep_deadlines()
+
+    def error(self, request_id: str) -> tuple[str, str]:
+        result = self.results[request_id]
+        assert result.function_error == "Unhandled"
+        body = json.loads(result.payload)
+        return body["errorType"], body["errorMessage"]
+
+
+@asynccontextmanager
+async def _stage(folder: Path, *, machine_limit: int = 10) -> AsyncIterator[Stage]:
+    tasks = Tasks()
+    launcher, log, clock = FakeLauncher(), FakeLog(), ManualClock()
+    pool = EnvironmentPool(
+        launcher=launcher,
+        log_store=log,
+        clock=clock,
+        tasks=tasks,
+        temporary=folder,
+        machine_limit=machine_limit,
+        idle_timeout_s=IDLE_TIMEOUT_S,
+    )
+    yield Stage(pool, launcher, log, clock, folder)
+    await pool.drain(0)
+    # Folders are removed in the background: nothing that the pool began is left to do.
+    async with asyncio.timeout(5):
+        while tasks._running:
+            await asyncio.gather(*tasks._running)
+    assert not os.listdir(folder)  # noqa: PTH208 - a folder of this test's own, of no size
+    await tasks.close()
+
+
+def _play(folder: Path, script: Callable[[Stage], object], *, machine_limit: int = 10) -> None:
+    async def play() -> None:
+        async with _stage(folder, machine_limit=machine_limit) as stage:
+            played = script(stage)
+            if asyncio.iscoroutine(played):
+                await played
+
+    asyncio.run(play())
+
+
+def _folders(stage: Stage) -> int:
+    return len(list(stage.temporary.iterdir()))
+
+
+# ---------------------------------------------------------------------------- one environment
+
+
+def test_a_cold_start_and_a_warm_one(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("one")
+        process = stage.launcher.starts()
+        process.writes("module\n")
+        stage.clock.advance(0.25)
+        process.says(frames.READY)
+        process.writes("handler\n")
+        process.says(frames.RESULT, b"1", ms=2.5, mb=41)
+        stage.runs("two")
+        process.says(frames.RESULT, b"2")
+        assert [stage.results[each].payload for each in ("one", "two")] == [b"1", b"2"]
+        assert stage.log.text == (
+            "module\n"
+            "START RequestId: one Version: $LATEST\nhandler\nEND RequestId: one\n"
+            "REPORT RequestId: one\tDuration: 2.50 ms\tBilled Duration: 253 ms\tMemory Size: 128 MB\t"
+            "Max Memory Used: 41 MB\tInit Duration: 250.00 ms\t\n"
+            "START RequestId: two Version: $LATEST\nEND RequestId: two\n"
+            "REPORT RequestId: two\tDuration: 1.50 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\t"
+            "Max Memory Used: 40 MB\t\n"
+        )
+        tail = stage.results["one"].log_tail
+        assert tail is not None
+        assert tail.decode() == stage.log.text[len("module\n") : stage.log.text.index("START RequestId: two")]
+
+    _play(tmp_path, script)
+
+
+def test_the_process_gets_the_invocation_with_its_deadline(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("id", _version(timeout_s=7))
+        process = stage.launcher.starts()
+        assert process.sent == []
+        process.says(frames.READY)
+        length, head_size = struct.unpack_from("<II", process.sent[0])
+        head = process.sent[0][8 : 8 + head_size].decode().split("\n")
+        assert length + 4 == len(process.sent[0])
+        assert head[:3] == ["id", str(int((stage.clock.now() + 7) * 1000)), _version().key.arn()]
+        assert process.sent[0][8 + head_size :] == b"{}"
+        process.says(frames.RESULT)
+
+    _play(tmp_path, script)
+
+
+def test_kinds_of_answers(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        process = stage.answers("first")
+        for kind, payload, expected in (
+            (frames.BINARY, b"\x00", (b"\x00", None, "application/unknown")),
+            (frames.ERROR, b"{}", (b"{}", "Unhandled", "application/json")),
+        ):
+            stage.runs(f"{kind}")
+            process.says(kind, payload)
+            assert stage.results[f"{kind}"][:3] == expected
+        stage.runs("large")
+        process.says(frames.RESULT, None)
+        assert stage.error("large")[0] == "Function.ResponseSizeTooLarge"
+        stage.runs("after")
+        process.says(frames.RESULT, b"3")
+        assert stage.results["after"].payload == b"3"
+
+    _play(tmp_path, script)
+
+
+def test_an_init_that_takes_ten_seconds_is_run_again_under_the_functions_timeout(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("slow", _version(timeout_s=30))
+        first = stage.launcher.starts()
+        first.writes("half")
+        await stage.passes(limits.INIT_S - 1)
+        assert not first.abandoned
+        await stage.passes(1)
+        assert first.abandoned
+        assert "slow" not in stage.results
+        second = stage.launcher.starts()
+        await stage.passes(29)
+        assert not second.abandoned
+        second.says(frames.READY)
+        second.says(frames.RESULT, b"1")
+        assert stage.results["slow"].function_error is None
+        assert "INIT_REPORT Init Duration: 10000.00 ms\tPhase: init\tStatus: timeout\n" in stage.log.text
+        assert "half" in stage.log.text
+        assert "\tInit Duration: " not in stage.log.text
+
+    _play(tmp_path, script)
+
+
+def test_a_suppressed_init_and_its_handler_share_the_functions_timeout(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("slow", _version(timeout_s=5))
+        stage.launcher.starts()
+        await stage.passes(limits.INIT_S)
+        second = stage.launcher.starts()
+        await stage.passes(4)
+        second.says(frames.READY)
+        await stage.passes(1)
+        assert stage.error("slow")[0] == "Sandbox.Timedout"
+
+    _play(tmp_path, script)
+
+
+def test_a_suppressed_init_beyond_the_timeout_is_a_timeout_and_the_next_call_starts_anew(
+    tmp_path: Path,
+) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("slow")
+        stage.launcher.starts()
+        await stage.passes(limits.INIT_S)
+        second = stage.launcher.starts()
+        await stage.passes(3)
+        assert second.abandoned
+        assert stage.error("slow") == (
+            "Sandbox.Timedout",
+            "RequestId: slow Error: Task timed out after 3.00 seconds",
+        )
+        assert stage.log.text.endswith("\tStatus: timeout\n")
+        stage.runs("next")
+        third = stage.launcher.starts()
+        stage.clock.advance(0.5)
+        third.says(frames.READY)
+        third.says(frames.RESULT, b"1")
+        # This one's init is an ordinary one again.
+        assert "\tInit Duration: 500.00 ms\t" in stage.log.text
+
+    _play(tmp_path, script)
+
+
+def test_a_process_that_is_launched_too_late_is_abandoned(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("slow")
+        environment = stage.launcher.waiting[0]
+        await stage.passes(limits.INIT_S)
+        process = stage.launcher.starts()
+        late = FakeProcess(environment)
+        environment.adopt(cast("FunctionProcess", late))
+        assert late.abandoned
+        assert not process.abandoned
+        process.says(frames.READY)
+        process.says(frames.RESULT)
+
+    _play(tmp_path, script)
+
+
+def test_a_timeout_while_running_ends_the_process_and_keeps_the_folder(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("slow")
+        process = stage.launcher.starts()
+        process.says(frames.READY)
+        process.writes("before")
+        folders = list(stage.temporary.iterdir())
+        await stage.passes(3)
+        assert process.abandoned
+        assert stage.error("slow")[0] == "Sandbox.Timedout"
+        tail = stage.results["slow"].log_tail
+        assert tail is not None
+        assert tail.startswith(b"START RequestId: slow Version: $LATEST\nbefore\nEND RequestId: slow\n")
+        assert b"\tDuration: 3000.00 ms\tBilled Duration: 3000 ms\t" in tail
+        assert tail.endswith(b"\tStatus: timeout\n")
+        stage.runs("next")
+        again = stage.launcher.starts()
+        assert again is not process
+        again.says(frames.READY)
+        again.says(frames.RESULT)
+        assert list(stage.temporary.iterdir()) == folders
+
+    _play(tmp_path, script)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (0, "Runtime exited without providing a reason"),
+        (3 << 8, "Runtime exited with error: exit status 3"),
+        (KILLED, "Runtime exited with error: signal: killed"),
+        (11, "Runtime exited with error: signal: segmentation fault"),
+        (40, "Runtime exited with error: signal: signal 40"),
+    ],
+)
+@pytest.mark.parametrize("is_ready", [False, True])
+def test_a_crash_answers_the_invocation_with_awss_sentence(
+    tmp_path: Path, status: int, reason: str, is_ready: bool
+) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("lost")
+        process = stage.launcher.starts()
+        if is_ready:
+            process.says(frames.READY)
+        process.writes("last words")
+        process.exits(status, mb=77)
+        assert stage.error("lost") == ("Runtime.ExitError", f"RequestId: lost Error: {reason}")
+        assert "last words\n" in stage.log.text
+        assert "\tMax Memory Used: 77 MB\t" in stage.log.text
+        assert stage.log.text.endswith("Status: error\tError Type: Runtime.ExitError\n")
+        stage.answers("next")
+
+    _play(tmp_path, script)
+
+
+def test_a_crash_while_idle_costs_the_next_call_a_new_process_and_nothing_else(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        process = stage.answers("first")
+        process.writes("a thread's last words\n")
+        process.exits(KILLED)
+        assert _folders(stage) == 1
+        stage.answers("second")
+        assert _folders(stage) == 1
+        assert "a thread's last words\nSTART RequestId: second " in stage.log.text
+        assert len(set(stage.log.streams)) == 1
+
+    _play(tmp_path, script)
+
+
+def test_an_error_of_init_answers_with_the_error_object_and_ends_the_process(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("broken")
+        process = stage.launcher.starts()
+        process.writes("traceback\n")
+        process.says(frames.INIT_ERROR, b'{"errorType":"Runtime.ImportModuleError"}')
+        assert process.abandoned
+        assert stage.results["broken"].function_error == "Unhandled"
+        assert stage.results["broken"].payload == b'{"errorType":"Runtime.ImportModuleError"}'
+        stage.answers("mended")
+
+    _play(tmp_path, script)
+
+
+def test_a_start_that_fails_answers_and_may_be_tried_again(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("first")
+        stage.launcher.fails("no interpreter")
+        assert stage.error("first") == ("Runtime.ExitError", "RequestId: first Error: no interpreter")
+        stage.answers("second")
+
+    _play(tmp_path, script)
+
+
+def test_the_tail_is_the_last_4096_bytes_also_of_what_was_written_before(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("long")
+        process = stage.launcher.starts()
+        process.says(frames.READY)
+        for number in range(600):
+            process.writes(f"line {number}\n", seen=True)
+        process.says(frames.RESULT)
+        tail = stage.results["long"].log_tail
+        assert tail is not None
+        assert len(tail) == limits.LOG_TAIL_BYTES
+        assert stage.log.text.encode().endswith(tail)
+        assert stage.log.text.count("START") == 1
+        process = stage.answers("short", _version("other"))
+        tail = stage.results["short"].log_tail
+        assert tail is not None
+        assert tail.startswith(b"START RequestId: short")
+
+    _play(tmp_path, script)
+
+
+def test_no_tail_is_kept_where_none_is_asked_for(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        process = stage.answers("first")
+        stage.runs("quiet", tail=False)
+        process.writes("seen\n", seen=True)
+        process.says(frames.RESULT)
+        assert stage.results["quiet"].log_tail is None
+        stage.runs("loud")
+        process.says(frames.RESULT)
+        tail = stage.results["loud"].log_tail
+        assert tail is not None
+        assert b"seen" not in tail
+
+    _play(tmp_path, script)
+
+
+def test_a_line_without_an_end_is_bounded(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("long")
+        process = stage.launcher.starts()
+        process.says(frames.READY)
+        for _ in range(5):
+            process.writes("#" * 100_000, seen=True)
+        assert stage.log.text.count("#") >= 200_000
+        process.says(frames.RESULT)
+        assert stage.log.text.count("#") == 500_000
+
+    _play(tmp_path, script)
+
+
+def test_frames_out_of_turn_change_nothing(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("one")
+        process = stage.launcher.starts()
+        process.says(frames.RESULT, b"too early")
+        assert stage.results == {}
+        process.says(frames.READY)
+        process.says(frames.READY)
+        process.says(frames.INIT_ERROR, b"{}")
+        process.says(99)
+        assert stage.results == {}
+        process.says(frames.RESULT, b"1")
+        process.says(frames.RESULT, b"twice")
+        assert stage.results["one"].payload == b"1"
+        stage.runs("two")
+        process.says(frames.RESULT, b"2")
+        assert stage.results["two"].payload == b"2"
+
+    _play(tmp_path, script)
+
+
+# ---------------------------------------------------------------------------- the pool
+
+
+def test_the_newest_idle_environment_is_used_first(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        for request_id in ("a", "b", "c"):
+            stage.runs(request_id)
+        processes = [stage.launcher.starts() for _ in range(3)]
+        for process in processes:
+            process.says(frames.READY)
+        for process in (processes[1], processes[2], processes[0]):
+            process.says(frames.RESULT)
+        for expected in (processes[0], processes[2], processes[1]):
+            sent = len(expected.sent)
+            stage.runs(f"d{id(expected)}")
+            assert len(expected.sent) == sent + 1
+        for process in processes:
+            process.says(frames.RESULT)
+        assert stage.launcher.waiting == []
+
+    _play(tmp_path, script)
+
+
+def test_documents_never_share_an_environment(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.answers("old", _version(document_id="1"))
+        stage.answers("new", _version(document_id="2"))
+        assert _folders(stage) == 2
+        assert len(set(stage.log.streams)) == 2
+
+    _play(tmp_path, script)
+
+
+def test_a_full_machine_ends_the_least_recently_used_idle_environment(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        first = stage.answers("a", _version("a"))
+        stage.clock.advance(1)
+        second = stage.answers("b", _version("b"))
+        stage.clock.advance(1)
+        stage.runs("again", _version("a"))
+        first.says(frames.RESULT)
+        third = stage.answers("c", _version("c"))
+        assert (first.abandoned, second.abandoned, third.abandoned) == (False, True, False)
+
+    _play(tmp_path, script, machine_limit=2)
+
+
+def test_a_machine_full_of_running_environments_refuses_and_has_room_again_later(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("a", _version("a"))
+        stage.runs("b", _version("b"))
+        for _ in range(2):
+            with pytest.raises(MachineFull):
+                stage.runs("c", _version("c"))
+        assert "c" not in stage.results
+        assert (stage.pool.busy, _folders(stage)) == (2, 2)
+        for _ in range(2):
+            process = stage.launcher.starts()
+            process.says(frames.READY)
+            process.says(frames.RESULT)
+        stage.answers("c", _version("c"))
+
+    _play(tmp_path, script, machine_limit=2)
+
+
+def test_an_idle_environment_of_the_same_version_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        process = stage.answers("a")
+        stage.runs("b")
+        process.says(frames.RESULT)
+        stage.runs("c")
+        with pytest.raises(MachineFull):
+            stage.runs("d")
+        process.says(frames.RESULT)
+        assert set(stage.results) == {"a", "b", "c"}
+
+    _play(tmp_path, script, machine_limit=1)
+
+
+def test_idle_environments_expire_oldest_first_and_busy_ones_stay(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        for request_id in ("a", "b", "c"):
+            stage.runs(request_id)
+        processes = [stage.launcher.starts() for _ in range(3)]
+        for process in processes:
+            process.says(frames.READY)
+        processes[0].says(frames.RESULT)
+        stage.clock.advance(IDLE_TIMEOUT_S / 2)
+        processes[1].says(frames.RESULT)
+        stage.clock.advance(IDLE_TIMEOUT_S / 2)
+        stage.pool._expire_idle()
+        assert [process.abandoned for process in processes] == [True, False, False]
+        stage.clock.advance(IDLE_TIMEOUT_S)
+        stage.pool._expire_idle()
+        assert [process.abandoned for process in processes] == [True, True, False]
+        processes[2].says(frames.RESULT)
+        assert set(stage.results) == {"a", "b", "c"}
+
+    _play(tmp_path, script)
+
+
+def test_room_is_made_by_expiry_too(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.answers("a", _version("a"))
+        stage.clock.advance(IDLE_TIMEOUT_S)
+        stage.pool._expire_idle()
+        stage.answers("b", _version("b"))
+
+    _play(tmp_path, script, machine_limit=1)
+
+
+def test_a_retired_document_ends_idle_environments_now_and_busy_ones_with_their_answer(
+    tmp_path: Path,
+) -> None:
+    async def script(stage: Stage) -> None:
+        idle = stage.answers("a")
+        stage.runs("b")
+        busy = idle
+        stage.runs("c")
+        starting = stage.launcher.starts()
+        third = stage.answers("other", _version("other"))
+        stage.pool.retire("f-1")
+        assert not busy.abandoned
+        busy.says(frames.RESULT, b"b")
+        assert stage.results["b"].payload == b"b"
+        assert busy.abandoned
+        starting.says(frames.READY)
+        starting.says(frames.RESULT, b"c")
+        assert starting.abandoned
+        assert not third.abandoned
+        assert stage.pool.busy == 0
+        # Nothing is remembered of it: the same document may serve again.
+        again = stage.answers("again")
+        assert not again.abandoned
+
+    _play(tmp_path, script)
+
+
+def test_retiring_what_is_idle_or_unknown(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        process = stage.answers("a")
+        stage.pool.retire("unknown")
+        assert not process.abandoned
+        stage.pool.retire("f-1")
+        assert process.abandoned
+        stage.pool.retire("f-1")
+
+    _play(tmp_path, script)
+
+
+def test_draining_waits_for_running_invocations_and_then_ends_everything(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        idle = stage.answers("idle", _version("idle"))
+        stage.runs("busy")
+        busy = stage.launcher.starts()
+        busy.says(frames.READY)
+        draining = asyncio.get_running_loop().create_task(stage.pool.drain(20))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not draining.done()
+        busy.says(frames.RESULT, b"1")
+        await draining
+        assert stage.results["busy"].payload == b"1"
+        assert (idle.abandoned, busy.abandoned) == (True, True)
+
+    _play(tmp_path, script)
+
+
+@pytest.mark.parametrize("is_ready", [False, True])
+def test_what_runs_longer_than_the_grace_period_is_ended_and_answered(tmp_path: Path, is_ready: bool) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("endless")
+        process = stage.launcher.starts()
+        environment = process._environment
+        if is_ready:
+            process.says(frames.READY)
+        process.writes("said\n")
+        await stage.pool.drain(0.001)
+        assert process.abandoned
+        assert stage.error("endless") == (
+            "Runtime.ExitError",
+            "RequestId: endless Error: Runtime exited with error: signal: killed",
+        )
+        assert "said\n" in stage.log.text
+        assert environment.phase is Phase.CLOSED
+        environment.close()
+        assert stage.pool.busy == 0
+
+    _play(tmp_path, script)
+
+
+def test_a_process_that_comes_up_after_its_environment_was_closed_is_abandoned(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("endless")
+        await stage.pool.drain(0)
+        process = stage.launcher.starts()
+        assert process.abandoned
+
+    _play(tmp_path, script)
