@@ -1,0 +1,294 @@
+"""One SQLite database: a thread that writes with group commit, and reads beside it.
+
+Writers hand a callable to one thread. While a commit waits for the disk, further
+writes queue up and share the next one: the price of an fsync is paid once per
+batch, not once per write. Each write runs in a savepoint of its own, so that one
+that fails takes nothing from its neighbours; each is answered after the commit.
+
+Reads run on the caller's thread over another connection. In WAL mode they never
+wait for the writer, and a point read (some ten microseconds) is cheaper than
+handing it to a thread. Scans go through :meth:`Database.scan`, in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import re
+import sqlite3
+import threading
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from lambent.storage.contracts import StorageFailed
+from lambent.storage.directory import DataDirectoryDamaged, DataDirectoryTooNew, sync_directory
+
+T = TypeVar("T")
+Parameters = tuple[Any, ...]
+
+MAX_BATCH = 512
+"""Writes per transaction: bounds how long the first of them waits for its answer."""
+
+BUSY_TIMEOUT_S = 10.0
+"""How long a write waits for another process (the command line) to finish its own."""
+
+
+class Database:
+    """A database file with its writer thread.
+
+    Args:
+        path: created when missing, readable by its owner alone.
+        durable: whether a commit waits for the disk; False only for a directory
+            that does not outlive the process.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        self._path = path
+        self._durable = durable
+        self._writes: queue.SimpleQueue[_Write[Any] | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> None:
+        """Open and migrate; returns when reads and writes are possible. May be called twice.
+
+        Raises:
+            DataDirectoryTooNew: a newer program has written the database.
+            DataDirectoryDamaged: the file is no database.
+        """
+        if self._writer is not None:
+            return
+        self._loop = asyncio.get_running_loop()
+        connection = await asyncio.to_thread(self._open_for_writing)
+        self._reader = self._open_for_reading()
+        self._writer = threading.Thread(
+            target=self._serve, args=(connection,), name="lambent-database", daemon=True
+        )
+        self._writer.start()
+
+    async def stop(self) -> None:
+        """Commit what was handed over, answer it, and close. May be called twice."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        self._writes.put(None)
+        await asyncio.to_thread(writer.join)
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    async def write(
+        self,
+        apply: Callable[[sqlite3.Connection], T],
+        *,
+        on_commit: Callable[[], None] | None = None,
+    ) -> T:
+        """Run ``apply`` in the writer thread; when this returns, its effect survives a crash.
+
+        A caller that is cancelled while waiting leaves the write under way.
+
+        Args:
+            apply: executes statements; may run twice (the first time is undone),
+                when a neighbour in the same batch broke the transaction.
+            on_commit: called on the loop after the commit, before the caller resumes.
+
+        Raises:
+            Exception: whatever ``apply`` raised; its statements were undone.
+            StorageFailed: SQLite failed (a full disk); nothing was stored.
+        """
+        if self._writer is None or self._loop is None:
+            raise RuntimeError("the database is not open")
+        done: asyncio.Future[T] = self._loop.create_future()
+        self._writes.put(_Write(apply, on_commit, done))
+        return await done
+
+    def read(self, statement: str, parameters: Parameters = ()) -> list[Any]:
+        """Return the rows of a point read, at once.
+
+        Raises:
+            StorageFailed: SQLite failed.
+        """
+        if self._reader is None:
+            raise RuntimeError("the database is not open")
+        try:
+            return self._reader.execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise StorageFailed(str(error)) from error
+
+    async def scan(self, statement: str, parameters: Parameters = ()) -> list[Any]:
+        """Return the rows of a read that looks at many, from another thread.
+
+        Raises:
+            StorageFailed: SQLite failed.
+        """
+        return await asyncio.to_thread(self._scan, statement, parameters)
+
+    def _scan(self, statement: str, parameters: Parameters) -> list[Any]:
+        try:
+            with contextlib.closing(self._open_for_reading()) as connection:
+                return connection.execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise StorageFailed(str(error)) from error
+
+    def _open(self) -> sqlite3.Connection:
+        # Connections move from the thread that opens them to the one that uses them.
+        return sqlite3.connect(
+            self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+
+    def _open_for_reading(self) -> sqlite3.Connection:
+        connection = self._open()
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def _open_for_writing(self) -> sqlite3.Connection:
+        # SQLite would create the file with the umask's rights; -wal and -shm copy ours.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = self._open()
+        try:
+            self._check_version(connection)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'OFF'}")
+            # After a checkpoint the log shrinks to this again (bytes).
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            _migrate(connection)
+            if self._durable:
+                sync_directory(self._path.parent)
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise DataDirectoryDamaged(self._path, str(error)) from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check_version(self, connection: sqlite3.Connection) -> None:
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        known = max(number for number, _ in migrations())
+        if found > known:
+            raise DataDirectoryTooNew(self._path, found, known)
+
+    def _serve(self, connection: sqlite3.Connection) -> None:
+        """Commit batches until the None of :meth:`stop`."""
+        with contextlib.closing(connection):
+            while batch := self._next_batch():
+                _commit(connection, batch)
+                # The loop may be closed already when a server ends abruptly: nobody waits then.
+                with contextlib.suppress(RuntimeError):
+                    assert self._loop is not None
+                    self._loop.call_soon_threadsafe(_answer, batch)
+
+    def _next_batch(self) -> list[_Write[Any]]:
+        """Wait for a write and return it with all that wait beside it; empty at the end."""
+        first = self._writes.get()
+        batch = []
+        while first is not None:
+            batch.append(first)
+            if len(batch) == MAX_BATCH or self._writes.empty():
+                return batch
+            first = self._writes.get_nowait()
+        if batch:
+            # The end was met behind writes that still count: meet it again next time.
+            self._writes.put(None)
+        return batch
+
+
+class _Write(Generic[T]):
+    """One handed-over write, its outcome, and who waits for it."""
+
+    __slots__ = ("apply", "done", "error", "on_commit", "result")
+
+    def __init__(
+        self,
+        apply: Callable[[sqlite3.Connection], T],
+        on_commit: Callable[[], None] | None,
+        done: asyncio.Future[T],
+    ) -> None:
+        self.apply = apply
+        self.on_commit = on_commit
+        self.done = done
+        self.result: T | None = None
+        self.error: Exception | None = None
+
+
+def _commit(connection: sqlite3.Connection, batch: list[_Write[Any]]) -> None:
+    """Run a batch in one transaction; when that breaks, each write in one of its own."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for write in batch:
+            _apply(connection, write)
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if len(batch) == 1:
+            batch[0].error = StorageFailed(str(error))
+            batch[0].error.__cause__ = error
+            return
+        for write in batch:
+            _commit(connection, [write])
+
+
+def _apply(connection: sqlite3.Connection, write: _Write[Any]) -> None:
+    """Run one write in a savepoint and note its outcome.
+
+    Raises:
+        sqlite3.Error: SQLite failed; the whole transaction is in doubt.
+    """
+    write.error = None
+    connection.execute("SAVEPOINT one")
+    try:
+        write.result = write.apply(connection)
+    except sqlite3.Error:
+        raise
+    except Exception as error:  # noqa: BLE001 - it belongs to the caller, who gets it
+        connection.execute("ROLLBACK TO one")
+        write.error = error
+    connection.execute("RELEASE one")
+
+
+def _answer(batch: list[_Write[Any]]) -> None:
+    """Tell everyone on the loop; first the change feed, then the caller."""
+    for write in batch:
+        if write.error is not None:
+            if not write.done.done():
+                write.done.set_exception(write.error)
+            continue
+        if write.on_commit is not None:
+            write.on_commit()
+        if not write.done.done():
+            write.done.set_result(write.result)
+
+
+def migrations() -> list[tuple[int, str]]:
+    """Return (number, SQL) of every migration, in order."""
+    folder = resources.files("lambent.storage") / "migrations"
+    found = [
+        (int(entry.name[:4]), entry.read_text("utf-8"))
+        for entry in folder.iterdir()
+        if re.fullmatch(r"\d{4}_\w+\.sql", entry.name)
+    ]
+    return sorted(found)
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Apply what is missing, each migration whole or not at all."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for number, script in migrations():
+        if number > version:
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+def load_statements(name: str) -> dict[str, str]:
+    """Return the statements of ``sql/<name>.sql`` by the name above each (``-- name: x``)."""
+    text = (resources.files("lambent.storage") / "sql" / f"{name}.sql").read_text("utf-8")
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], (part.strip().rstrip(";") for part in parts[1::2]), strict=True))
+
+
+__all__ = ["Database", "load_statements", "migrations"]

@@ -1,0 +1,286 @@
+"""What every FunctionStore promises, as tests that any engine can be put under.
+
+Inherit :class:`FunctionStoreContract` and say how a store is opened; the class
+:class:`DurableFunctionStoreContract` is for engines that outlive their process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.contract.rig import ACCOUNT, REGION, make_head
+
+from lambent.model.functions import CodePackage, FunctionHead, FunctionKey, State, UpdateStatus
+from lambent.storage.contracts import AlreadyExists, Conflict, FunctionStore
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+Scenario = Callable[[FunctionStore], Awaitable[None]]
+
+
+def renewed(head: FunctionHead, **changes: object) -> FunctionHead:
+    """Return ``head`` with a fresh revision."""
+    return head.evolve(revision_id=str(uuid.uuid4()), **changes)
+
+
+class FunctionStoreContract(ABC):
+    """Promises of one open store."""
+
+    @abstractmethod
+    def open_store(self) -> AbstractAsyncContextManager[FunctionStore]:
+        """Open an empty store, or the same one again within a test."""
+
+    def run(self, scenario: Scenario) -> None:
+        async def main() -> None:
+            async with self.open_store() as store:
+                await scenario(store)
+
+        asyncio.run(main())
+
+    def test_what_was_created_is_loaded_as_it_was(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f", variables={"KEY": "välue\n\U0001f600"})
+            await store.create(head)
+            assert await store.load(head.key) == head
+
+        self.run(scenario)
+
+    def test_unknown_function_is_none(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            assert await store.load(FunctionKey(ACCOUNT, REGION, "nothing")) is None
+
+        self.run(scenario)
+
+    def test_no_variables_and_empty_variables_stay_apart(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            for name, variables in (("none", None), ("empty", {})):
+                await store.create(make_head(name, variables=variables))
+                head = await store.load(FunctionKey(ACCOUNT, REGION, name))
+                assert head is not None
+                assert head.latest.variables == variables
+
+        self.run(scenario)
+
+    def test_taken_name_is_refused_and_left_alone(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f")
+            await store.create(head)
+            with pytest.raises(AlreadyExists):
+                await store.create(make_head("f"))
+            assert await store.load(head.key) == head
+
+        self.run(scenario)
+
+    def test_accounts_and_regions_have_names_of_their_own(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            heads = [
+                make_head("f"),
+                make_head("f", account="000000000000"),
+                make_head("f", region="us-east-1"),
+            ]
+            for head in heads:
+                await store.create(head)
+            assert [await store.load(head.key) for head in heads] == heads
+            assert sorted(await store.elsewhere("f")) == sorted(head.key for head in heads)
+            assert await store.elsewhere("g") == []
+
+        self.run(scenario)
+
+    def test_elsewhere_names_ten_places_at_most(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            for number in range(12):
+                await store.create(make_head("f", account=f"{number:012d}"))
+            assert len(await store.elsewhere("f")) == 10
+
+        self.run(scenario)
+
+    def test_replace_wants_the_revision_that_is_stored(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            first = make_head("f")
+            await store.create(first)
+            second = renewed(first, state=State.ACTIVE, state_reason=None, serving=first.latest)
+            await store.replace(second, first.revision_id)
+            assert await store.load(first.key) == second
+            with pytest.raises(Conflict):
+                await store.replace(renewed(second), first.revision_id)
+            assert await store.load(first.key) == second
+
+        self.run(scenario)
+
+    def test_one_of_many_competing_replaces_wins(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            first = make_head("f")
+            await store.create(first)
+            rivals = [renewed(first) for _ in range(20)]
+            outcomes = await asyncio.gather(
+                *(store.replace(rival, first.revision_id) for rival in rivals), return_exceptions=True
+            )
+            assert sum(outcome is None for outcome in outcomes) == 1
+            assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 19
+            assert await store.load(first.key) == rivals[outcomes.index(None)]
+
+        self.run(scenario)
+
+    def test_one_of_many_competing_creates_wins(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            rivals = [make_head("f") for _ in range(20)]
+            outcomes = await asyncio.gather(
+                *(store.create(rival) for rival in rivals), return_exceptions=True
+            )
+            assert sum(outcome is None for outcome in outcomes) == 1
+            assert await store.load(rivals[0].key) == rivals[outcomes.index(None)]
+
+        self.run(scenario)
+
+    def test_failing_write_does_not_fail_its_neighbours(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            await store.create(make_head("taken"))
+            names = ["a", "taken", "b", "taken", "c"]
+            outcomes = await asyncio.gather(
+                *(store.create(make_head(name)) for name in names), return_exceptions=True
+            )
+            assert [outcome is None for outcome in outcomes] == [True, False, True, False, True]
+            assert [head.key.name for head in await store.page(ACCOUNT, REGION, after="", limit=9)] == [
+                "a",
+                "b",
+                "c",
+                "taken",
+            ]
+
+        self.run(scenario)
+
+    def test_deleted_function_is_gone_and_its_name_free(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            first = make_head("f")
+            await store.create(first)
+            assert await store.delete(first.key) is True
+            assert await store.load(first.key) is None
+            assert await store.delete(first.key) is False
+            with pytest.raises(Conflict):
+                await store.replace(renewed(first), first.revision_id)
+            again = make_head("f")
+            await store.create(again)
+            with pytest.raises(Conflict):
+                await store.replace(renewed(first), first.revision_id)
+            assert await store.load(first.key) == again
+
+        self.run(scenario)
+
+    def test_pages_are_in_byte_order_of_name(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            names = ["b", "a-", "a", "Z", "_", "a_", "a0", "aA", "0", "-"]
+            for name in names:
+                await store.create(make_head(name))
+            await store.create(make_head("a1", account="000000000000"))
+            wanted = sorted(names, key=str.encode)
+            seen: list[str] = []
+            while page := await store.page(ACCOUNT, REGION, after=seen[-1] if seen else "", limit=3):
+                assert len(page) <= 3
+                seen += [head.key.name for head in page]
+            assert seen == wanted
+
+        self.run(scenario)
+
+    def test_usage_counts_what_latest_shows(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            assert await store.usage(ACCOUNT, REGION) == (0, 0)
+            head = make_head("f", code=CodePackage("01" * 32, 300))
+            await store.create(head)
+            await store.create(make_head("g", code=CodePackage("02" * 32, 45)))
+            await store.create(make_head("f", region="us-east-1"))
+            assert await store.usage(ACCOUNT, REGION) == (2, 345)
+            await store.replace(renewed(head, latest=make_head("f").latest), head.revision_id)
+            assert await store.usage(ACCOUNT, REGION) == (2, 145)
+
+        self.run(scenario)
+
+    def test_unsettled_are_pending_and_updating_ones(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            pending, active, updating, failed = (make_head(name) for name in "abcd")
+            active = active.evolve(state=State.ACTIVE, update_status=UpdateStatus.SUCCESSFUL)
+            updating = updating.evolve(state=State.ACTIVE, update_status=UpdateStatus.IN_PROGRESS)
+            failed = failed.evolve(state=State.FAILED)
+            for head in (pending, active, updating, failed):
+                await store.create(head)
+            assert sorted(head.key.name for head in await store.unsettled()) == ["a", "c"]
+            await store.replace(renewed(pending, state=State.ACTIVE), pending.revision_id)
+            assert [head.key.name for head in await store.unsettled()] == ["c"]
+
+        self.run(scenario)
+
+    def test_package_hashes_are_of_shown_and_of_served_documents(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            assert await store.package_hashes() == set()
+            old = make_head("f", code=CodePackage("01" * 32, 1))
+            new = make_head("f", code=CodePackage("02" * 32, 1))
+            await store.create(old.evolve(latest=new.latest, serving=old.latest))
+            await store.create(make_head("g", code=CodePackage("03" * 32, 1)))
+            assert await store.package_hashes() == {"01" * 32, "02" * 32, "03" * 32}
+
+        self.run(scenario)
+
+    def test_change_feed_tells_each_change_before_its_writer_resumes(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            heard: list[FunctionKey] = []
+            store.subscribe(heard.append)
+            head = make_head("f")
+            await store.create(head)
+            assert heard == [head.key]
+            after = renewed(head)
+            await store.replace(after, head.revision_id)
+            assert heard == [head.key] * 2
+            await store.delete(head.key)
+            assert heard == [head.key] * 3
+
+        self.run(scenario)
+
+    def test_change_feed_is_silent_on_what_changed_nothing(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f")
+            await store.create(head)
+            heard: list[FunctionKey] = []
+            store.subscribe(heard.append)
+            with pytest.raises(AlreadyExists):
+                await store.create(make_head("f"))
+            with pytest.raises(Conflict):
+                await store.replace(renewed(head), "another revision")
+            await store.delete(FunctionKey(ACCOUNT, REGION, "nothing"))
+            assert heard == []
+
+        self.run(scenario)
+
+    def test_cancelled_writer_leaves_the_store_usable(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            task = asyncio.get_running_loop().create_task(store.create(make_head("f")))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await store.create(make_head("g"))
+            assert await store.load(FunctionKey(ACCOUNT, REGION, "g")) is not None
+
+        self.run(scenario)
+
+
+class DurableFunctionStoreContract(FunctionStoreContract):
+    """Promises of an engine whose data outlives the store object."""
+
+    def test_opened_again_it_holds_the_same(self) -> None:
+        heads = [make_head(f"f{number}") for number in range(5)]
+
+        async def fill(store: FunctionStore) -> None:
+            for head in heads:
+                await store.create(head)
+            await store.delete(heads[0].key)
+
+        async def look(store: FunctionStore) -> None:
+            assert await store.page(ACCOUNT, REGION, after="", limit=50) == heads[1:]
+
+        self.run(fill)
+        self.run(look)
