@@ -1,0 +1,1 @@
+"""From an accepted call to its outcome."""
