@@ -1,0 +1,1 @@
+"""HTTP in, HTTP out: connection, routes, caller, codec, answers."""

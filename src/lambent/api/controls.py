@@ -1,0 +1,157 @@
+"""Lambent's own paths, ``/_lambent/*``: what AWS's API has no word for.
+
+``health`` and ``ready`` answer everybody, ``code`` whoever holds a signed link; the
+rest answers only over the owner's socket or with the admin token, so that functions
+and strangers on the network reach none of it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import math
+from collections.abc import Callable, Mapping
+from urllib.parse import unquote
+
+from lambent import __version__
+from lambent.api.answers import Answers
+from lambent.api.connection import Exchange
+from lambent.api.request import Request
+from lambent.clock import Clock
+from lambent.control.code import open_link
+from lambent.control.operation import Services
+from lambent.model.errors import (
+    AccessDeniedException,
+    InvalidParameterValueException,
+    ResourceNotFoundException,
+    UnknownOperationException,
+)
+from lambent.model.functions import FunctionKey
+from lambent.storage.contracts import LogStore
+
+_CONGESTED_S = 0.1
+
+
+class Controls:
+    """Answers the paths below ``/_lambent/``.
+
+    Args:
+        runtimes: identifier → version of the interpreters found, for ``health``.
+        is_ready: whether requests are taken; False while draining.
+        admin_token: opens the controls over the network; None leaves only the socket.
+    """
+
+    def __init__(
+        self,
+        *,
+        services: Services,
+        logs: LogStore,
+        answers: Answers,
+        clock: Clock,
+        runtimes: Mapping[str, str],
+        is_ready: Callable[[], bool],
+        admin_token: str | None,
+        account: str,
+        region: str,
+    ) -> None:
+        self._services = services
+        self._logs = logs
+        self._answers = answers
+        self._clock = clock
+        self._runtimes = runtimes
+        self._is_ready = is_ready
+        self._admin_token = admin_token
+        self._account = account
+        self._region = region
+
+    async def answer(self, request: Request, request_id: str, exchange: Exchange) -> tuple[bytes, int]:
+        """Return the response, or its last part, and its status.
+
+        Raises:
+            ServiceError: the path is not served, or not to this caller.
+        """
+        name, _, rest = request.path.removeprefix(b"/_lambent/").partition(b"/")
+        if request.method != b"GET":
+            raise UnknownOperationException(status=405)
+        query = dict(request.query_pairs())
+        match name:
+            case b"health":
+                status = {"status": "ok", "version": __version__, "runtimes": self._runtimes}
+                return self._json(request, request_id, 200, status)
+            case b"ready":
+                ready = self._is_ready()
+                return self._json(request, request_id, 200 if ready else 503, {"ready": ready})
+            case b"code":
+                package = await open_link(self._services, rest.decode("latin-1"), query)
+                return self._render(request, request_id, package, "application/zip")
+            case b"logs":
+                self._authorize(request)
+                return await self._log(request, request_id, unquote(rest.decode("latin-1")), query, exchange)
+        raise UnknownOperationException
+
+    async def _log(
+        self, request: Request, request_id: str, function: str, query: Mapping[str, str], exchange: Exchange
+    ) -> tuple[bytes, int]:
+        """Answer a function's log as one JSON object a line; with ``follow=1`` until the reader goes."""
+        key = FunctionKey(query.get("account", self._account), query.get("region", self._region), function)
+        head = await self._services.functions.load(key)
+        if head is None:
+            raise ResourceNotFoundException(f"Function not found: {key.arn()}")
+        group = (key.account, key.region, head.latest.logging.group)
+        since = _parse_since(query.get("since", "0"))
+        follow = query.get("follow") == "1"
+        if follow:
+            request.keep_alive = False
+            exchange.write(self._stream_head(request_id))
+        lines: list[bytes] = []
+        async for event in self._logs.read(group, since=since, follow=follow):
+            line = {"at": event.at, "stream": event.stream, "message": event.message}
+            lines.append(json.dumps(line).encode() + b"\n")
+            if not follow:
+                continue
+            if exchange.is_closed:
+                break
+            while exchange.is_congested and not exchange.is_closed:
+                await self._clock.sleep(_CONGESTED_S)
+            exchange.write(lines.pop())
+        if follow:
+            return b"", 200
+        return self._render(request, request_id, b"".join(lines), "application/x-ndjson")
+
+    def _authorize(self, request: Request) -> None:
+        if request.trusted:
+            return
+        token = request.headers.get(b"x-lambent-admin-token", b"")
+        if self._admin_token is None or not hmac.compare_digest(token, self._admin_token.encode()):
+            raise AccessDeniedException(
+                "This answers over the socket control.sock in the server's data directory, "
+                "or with the setting server.admin_token in the header x-lambent-admin-token."
+            )
+
+    def _stream_head(self, request_id: str) -> bytes:
+        return (
+            f"HTTP/1.1 200 OK\r\n{self._answers.date_line()}x-amzn-RequestId: {request_id}\r\n"
+            "Content-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
+        ).encode()
+
+    def _json(self, request: Request, request_id: str, status: int, value: object) -> tuple[bytes, int]:
+        body = json.dumps(value).encode()
+        return self._answers.render(status, request_id, body, keep_alive=request.keep_alive), status
+
+    def _render(self, request: Request, request_id: str, body: bytes, content_type: str) -> tuple[bytes, int]:
+        response = self._answers.render(
+            200, request_id, body, content_type=content_type, keep_alive=request.keep_alive
+        )
+        return response, 200
+
+
+def _parse_since(text: str) -> float:
+    try:
+        since = float(text)
+    except ValueError:
+        since = math.nan
+    if not math.isfinite(since):
+        raise InvalidParameterValueException(
+            f"since must be a number of seconds since the epoch, not {text!r}."
+        )
+    return since

@@ -1,0 +1,49 @@
+"""Which operations are served, and which of their members: the one flat table.
+
+Everything else in the model answers 400. docs/operations.md lists the same, and a
+test keeps both equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lambent.control import account, functions
+from lambent.control.operation import Call, Services
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation's function and the members of its input that it acts on."""
+
+    run: Callable[[Services, Call], Awaitable[dict[str, Any] | None]]
+    members: frozenset[str]
+
+
+def _operation(run: Callable[[Services, Call], Awaitable[dict[str, Any] | None]], members: str) -> Operation:
+    return Operation(run, frozenset(members.split()))
+
+
+_CONFIGURATION = (
+    "FunctionName Role Handler Description Timeout MemorySize Environment Runtime "
+    "TracingConfig EphemeralStorage LoggingConfig "
+)
+
+OPERATIONS: dict[str, Operation] = {
+    "CreateFunction": _operation(
+        functions.create_function, _CONFIGURATION + "Code.ZipFile PackageType Architectures"
+    ),
+    "GetFunction": _operation(functions.get_function, "FunctionName Qualifier"),
+    "GetFunctionConfiguration": _operation(functions.get_function_configuration, "FunctionName Qualifier"),
+    "UpdateFunctionCode": _operation(
+        functions.update_function_code, "FunctionName ZipFile Architectures DryRun RevisionId"
+    ),
+    "UpdateFunctionConfiguration": _operation(
+        functions.update_function_configuration, _CONFIGURATION + "RevisionId"
+    ),
+    "DeleteFunction": _operation(functions.delete_function, "FunctionName Qualifier"),
+    "ListFunctions": _operation(functions.list_functions, "FunctionVersion Marker MaxItems"),
+    "GetAccountSettings": _operation(account.get_account_settings, ""),
+}

@@ -1,0 +1,59 @@
+"""A request as it arrived, before anybody knows what it means."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+
+class Request:
+    """Method, target, headers and body of one HTTP request.
+
+    Attributes:
+        target: as on the request line.
+        path: the target's raw path, also where a proxy wrote scheme and host before it.
+        query: the target's raw query string, b"" when there is none.
+        headers: by lower-case name; of a repeated name the last one counts.
+        keep_alive: whether the connection may stay open after the answer.
+        received_at: monotonic instant at which it was complete.
+        trusted: whether it came over the owner's own socket.
+    """
+
+    __slots__ = (
+        "body",
+        "headers",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+        "received_at",
+        "target",
+        "trusted",
+    )
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: dict[bytes, bytes],
+        *,
+        keep_alive: bool = True,
+        trusted: bool = False,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.trusted = trusted
+        self.body = b""
+        self.received_at = 0.0
+        if not target.startswith(b"/"):
+            target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
+        self.path, _, self.query = target.partition(b"?")
+
+    def query_pairs(self) -> list[tuple[str, str]]:
+        """Return the decoded pairs of the query in their order."""
+        return parse_qsl(self.query.decode("latin-1"), keep_blank_values=True, errors="replace")
+
+    def text_headers(self) -> dict[str, str]:
+        """Return the headers as text."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers.items()}

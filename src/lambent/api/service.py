@@ -1,0 +1,241 @@
+"""One request to one answer: caller, route, operation, answer, a line in the log.
+
+Invoke goes straight to :mod:`lambent.api.invoke`; every other operation runs as a
+task of its own through the codec. No failure leaves without an AWS error code.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from lambent.api.answers import Answers
+from lambent.api.authenticate import Authenticator
+from lambent.api.call import Call
+from lambent.api.codec import Codec
+from lambent.api.connection import Exchange
+from lambent.api.controls import Controls
+from lambent.api.invoke import InvokeOperation
+from lambent.api.operations import OPERATIONS
+from lambent.api.origin import OriginCheck
+from lambent.api.request import Request
+from lambent.api.routes import Route, match
+from lambent.clock import Clock
+from lambent.control.operation import Call as ControlCall
+from lambent.control.operation import Services
+from lambent.invocation.invoker import Invoker
+from lambent.invocation.resolve import Resolver
+from lambent.model.errors import (
+    ResourceNotFoundException,
+    ServiceError,
+    ServiceException,
+    TooManyRequestsException,
+)
+from lambent.model.observer import NOBODY, Observer
+from lambent.tasks import Tasks
+from lambent.wire.headers import request_ids
+
+_logger = logging.getLogger("lambent.api")
+
+
+class Service:
+    """What stands behind the connections; one for all listeners."""
+
+    def __init__(
+        self,
+        *,
+        answers: Answers,
+        authenticator: Authenticator,
+        origins: OriginCheck,
+        codec: Codec,
+        resolver: Resolver,
+        invoker: Invoker,
+        services: Services,
+        controls: Controls,
+        observer: Observer,
+        clock: Clock,
+        tasks: Tasks,
+        scheme: str,
+    ) -> None:
+        self._answers = answers
+        self._authenticator = authenticator
+        self._origins = origins
+        self._codec = codec
+        self._invoke = InvokeOperation(
+            codec=codec,
+            resolver=resolver,
+            invoker=invoker,
+            answers=answers,
+            clock=clock,
+            finish=self._finish,
+        )
+        self._services = services
+        self._controls = controls
+        self._observer = observer
+        self._clock = clock
+        self._tasks = tasks
+        self._scheme = scheme
+        self._request_ids = request_ids()
+
+    # -- connection.Handler
+
+    def handle(self, request: Request, exchange: Exchange) -> None:
+        """Answer a request, now or later."""
+        call = Call(request, exchange, next(self._request_ids), self._authenticator.identify(request))
+        path = request.path
+        try:
+            if not request.trusted:
+                self._origins.check(request.headers)
+            if path.endswith(b"/invocations") and request.method == b"POST":
+                call.operation = "Invoke"
+                if not self._invoke.start(call):
+                    self._tasks.start(self._resolve_and_run(call), "Invoke")
+            elif path.startswith(b"/_lambent/"):
+                self._tasks.start(self._control(call), "control")
+            else:
+                self._tasks.start(self._operation(call), "operation")
+        except ServiceError as error:
+            self._refuse(call, error)
+        except Exception:  # noqa: BLE001 - a request is answered whatever happens; _fail logs it
+            self._fail(call)
+
+    def max_body_bytes(self, request: Request) -> int:
+        """Return how long the body of such a request may be; 413 beyond it."""
+        return self._codec.max_body_bytes(_operation_of(request))
+
+    def too_large(self, request: Request) -> bytes:
+        """Return the 413 of the request's operation."""
+        operation = _operation_of(request)
+        return self._refuse_unread(self._codec.too_large(operation), operation)
+
+    def broken(self, error: ServiceError) -> bytes:
+        """Return the response to what is no request."""
+        return self._refuse_unread(error, "-")
+
+    # -- Invoke
+
+    async def _resolve_and_run(self, call: Call) -> None:
+        try:
+            await self._invoke.resolve_and_run(call)
+        except ServiceError as error:
+            self._refuse(call, error, await self._hints(error, call.function))
+        except Exception:  # noqa: BLE001 - a request is answered whatever happens; _fail logs it
+            self._fail(call)
+
+    # -- everything else
+
+    async def _operation(self, call: Call) -> None:
+        request = call.request
+        try:
+            query = request.query_pairs()
+            route = match(request.method.decode("latin-1"), request.path, query)
+            call.operation = route.operation
+            call.function = route.labels.get("FunctionName", "")
+            status, headers, body = await self._run(call, route, query)
+        except ServiceError as error:
+            self._refuse(call, error, await self._hints(error, call.function))
+        except Exception:  # noqa: BLE001 - a request is answered whatever happens; _fail logs it
+            self._fail(call)
+        else:
+            response = self._answers.render(
+                status, call.request_id, body, headers, keep_alive=request.keep_alive
+            )
+            self._finish(call, response, status, "ok")
+
+    async def _run(
+        self, call: Call, route: Route, query: list[tuple[str, str]]
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Parse the input, run the operation, render its output."""
+        operation = OPERATIONS.get(route.operation)
+        request = call.request
+        members = self._codec.parse(
+            route.operation, route.labels, query, request.text_headers(), request.body
+        )
+        self._codec.refuse_unserved(
+            route.operation, members, None if operation is None else operation.members
+        )
+        assert operation is not None
+        host = request.headers.get(b"host", b"localhost").decode("latin-1")
+        control_call = ControlCall(
+            caller=call.caller,
+            request_id=call.request_id,
+            input=members,
+            base_url=f"{self._scheme}://{host}",
+            warnings=[],
+        )
+        output = await operation.run(self._services, control_call)
+        status, headers, body = self._codec.render(route.operation, output or {})
+        for warning in control_call.warnings:
+            _logger.warning("%s %s: %s", route.operation, call.function, warning)
+        if control_call.warnings:
+            headers = [*headers, ("x-lambent-warning", "; ".join(control_call.warnings))]
+        return status, headers, body
+
+    async def _control(self, call: Call) -> None:
+        call.operation = call.request.path.decode("latin-1")
+        try:
+            response, status = await self._controls.answer(call.request, call.request_id, call.exchange)
+        except ServiceError as error:
+            self._refuse(call, error)
+        except Exception:  # noqa: BLE001 - a request is answered whatever happens; _fail logs it
+            self._fail(call)
+        else:
+            self._finish(call, response, status, "ok")
+
+    # -- the end of every request
+
+    def _finish(self, call: Call, response: bytes, status: int, outcome: str) -> None:
+        request = call.request
+        if request.method == b"HEAD":
+            response = response[: response.index(b"\r\n\r\n") + 4]
+        call.exchange.respond(response, keep_alive=request.keep_alive)
+        headers = request.headers
+        self._observer.request_answered(
+            call.request_id,
+            call.operation,
+            call.caller,
+            call.function,
+            status,
+            outcome,
+            self._clock.monotonic() - request.received_at,
+            headers.get(b"amz-sdk-invocation-id"),
+            headers.get(b"amz-sdk-request"),
+        )
+
+    def _refuse(self, call: Call, error: ServiceError, headers: Sequence[tuple[str, str]] = ()) -> None:
+        outcome = error.code
+        if isinstance(error, TooManyRequestsException):
+            outcome += f" reason={error.reason} limit={error.limit}"
+        response = self._answers.render_error(
+            error, call.request_id, headers, keep_alive=call.request.keep_alive
+        )
+        self._finish(call, response, error.status, outcome)
+
+    def _fail(self, call: Call) -> None:
+        """Answer for a fault of ours; called while the exception is handled."""
+        _logger.exception("request %s failed", call.request_id)  # noqa: LOG004 - inside the caller's handler
+        self._refuse(call, ServiceException("An internal error occurred. The server's log has the details."))
+
+    def _refuse_unread(self, error: ServiceError, operation: str | None) -> bytes:
+        request_id = next(self._request_ids)
+        self._observer.request_answered(
+            request_id, operation or "-", NOBODY, "", error.status, error.code, 0.0, None, None
+        )
+        return self._answers.render_error(error, request_id, keep_alive=False)
+
+    async def _hints(self, error: ServiceError, function: str) -> list[tuple[str, str]]:
+        """Say where else a function exists that was not found here: a frequent mistake with credentials."""
+        if not isinstance(error, ResourceNotFoundException) or not function:
+            return []
+        places = await self._services.functions.elsewhere(function)
+        text = ", ".join(f"account {key.account} in {key.region}" for key in places)
+        return [("x-lambent-hint", f"A function named {function} exists in {text}.")] if places else []
+
+
+def _operation_of(request: Request) -> str | None:
+    if request.method == b"POST" and request.path.endswith(b"/invocations"):
+        return "Invoke"
+    try:
+        return match(request.method.decode("latin-1"), request.path, request.query_pairs()).operation
+    except ServiceError:
+        return None

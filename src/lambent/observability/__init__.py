@@ -1,0 +1,1 @@
+"""Request log and, later, metrics; listens through an observer."""

@@ -1,0 +1,262 @@
+"""The command line as far as it needs no server."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+import lambent
+from lambent.cli.invoke import read_payload
+from lambent.cli.logs import parse_age
+from lambent.cli.main import main
+from lambent.cli.output import CommandError, render_bytes
+from lambent.cli.requirements import has_requirements, install_requirements
+from lambent.config import TABLE
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current directory, and no settings or credentials from outside."""
+    for name in list(os.environ):
+        if name.startswith(("LAMBENT_", "AWS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments), prog_name="lambent")
+
+
+# -- the command -----------------------------------------------------------------
+
+
+def test_help_lists_every_verb_in_the_order_of_use() -> None:
+    output = run("--help").stdout
+
+    verbs = ["serve", "deploy", "invoke", "logs", "list", "rm"]
+    places = [output.index(f"  {verb} ") for verb in verbs]
+    assert places == sorted(places)
+
+
+def test_version_is_the_package_s() -> None:
+    assert run("--version").stdout == f"lambent {lambent.__version__}\n"
+
+
+def test_help_loads_neither_botocore_nor_the_server() -> None:
+    code = (
+        "import sys; from lambent.cli.main import main; main(['--help'], standalone_mode=False);"
+        "print({'botocore', 'rich', 'lambent.server', 'uvloop'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.endswith("set()\n")
+
+
+def test_serve_has_every_flag_of_the_table() -> None:
+    output = run("serve", "--help").stdout
+
+    for setting in TABLE:
+        if setting.flag is not None:
+            assert setting.flag in output
+            assert setting.variable in output.replace("\n" + " " * 27, "")
+
+
+# -- serve -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port", "x"], "server.port = 'x' (flag --port) cannot be used"),
+        (["--workers", "2"], "server.workers = 2 is not served by this version of Lambent"),
+        (["--host", "0.0.0.0"], "--allow-unauthenticated"),
+        (["--config", "none.toml"], "none.toml cannot be read"),
+    ],
+)
+def test_serve_refuses_settings_in_one_sentence(arguments: list[str], said: str, folder: Path) -> None:
+    result = run("serve", *arguments)
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("lambent: ")
+    assert said in result.stderr
+
+
+def test_serve_stops_on_other_systems(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+    result = run("serve")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("lambent: The server needs Linux")
+
+
+# -- reaching a server -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", [["list"], ["invoke", "hello"], ["rm", "hello"]])
+def test_without_a_server_it_says_how_to_start_one(verb: list[str], folder: Path) -> None:
+    result = run(*verb, "--endpoint", "http://127.0.0.1:9")
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "No server answers at http://127.0.0.1:9." in result.stderr
+    assert "lambent serve" in result.stderr
+
+
+def test_address_comes_from_the_option_then_the_variable_then_the_settings(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "lambent.toml").write_text("[server]\nport = 11\n")
+    assert "http://127.0.0.1:11." in run("list").stderr
+
+    monkeypatch.setenv("LAMBENT_ENDPOINT", "http://127.0.0.1:12")
+    assert "http://127.0.0.1:12." in run("list").stderr
+
+    assert "http://127.0.0.1:13." in run("list", "--endpoint", "http://127.0.0.1:13").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--endpoint", "localhost:3001"], "is not a URL such as"),
+        (["--account", "12"], "is not 12 digits"),
+    ],
+)
+def test_wrong_use_is_told(arguments: list[str], said: str, folder: Path) -> None:
+    result = run("list", *arguments)
+
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_unknown_setting_ends_every_verb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMBENT_SERVER_PROT", "1")
+
+    result = run("list")
+
+    assert result.exit_code == 2
+    assert "the nearest known one is LAMBENT_SERVER_PORT" in result.stderr
+
+
+def test_unknown_profile_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+
+    result = run("list")
+
+    assert result.exit_code == 2
+    assert "nobody" in result.stderr
+
+
+def test_logs_without_a_control_socket_say_what_to_name(folder: Path) -> None:
+    result = run("logs", "hello", "--data-dir", "elsewhere")
+
+    assert result.exit_code == 2
+    assert f"No server is running on {folder / 'elsewhere'}" in result.stderr
+    assert "LAMBENT_SERVER_DATA_DIR" in result.stderr
+
+
+# -- payloads and ages -----------------------------------------------------------
+
+
+def test_payload_is_taken_from_text_or_file(folder: Path) -> None:
+    (folder / "event.json").write_bytes(b'{"from": "file"}')
+
+    assert read_payload(None, None) == b""
+    assert read_payload('{"a": "é"}', None) == '{"a": "é"}'.encode()
+    assert read_payload("@event.json", None) == b'{"from": "file"}'
+    assert read_payload(None, '{"b": 2}') == b'{"b": 2}'
+    assert read_payload(None, "file://event.json") == b'{"from": "file"}'
+    assert read_payload(None, f"fileb://{folder}/event.json") == b'{"from": "file"}'
+
+
+def test_payload_is_taken_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'\xff"raw"')))
+
+    assert read_payload("-", None) == b'\xff"raw"'
+
+
+def test_payload_is_given_once(folder: Path) -> None:
+    with pytest.raises(click.UsageError, match="once"):
+        read_payload("{}", "{}")
+
+
+def test_missing_payload_file_is_named(folder: Path) -> None:
+    with pytest.raises(CommandError, match=r"nothing\.json cannot be read: No such file"):
+        read_payload("@nothing.json", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("30s", 30), ("10m", 600), ("1.5h", 5400), ("2d", 172_800)]
+)
+def test_age_is_a_number_with_a_unit(text: str, seconds: float) -> None:
+    assert parse_age(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "10 m", "-1s", "1w"])
+def test_other_ages_are_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not an age"):
+        parse_age(text)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (3_140, "3.1 kB"), (52_428_800, "52.4 MB")]
+)
+def test_sizes_are_rounded_for_people(count: int, text: str) -> None:
+    assert render_bytes(count) == text
+
+
+# -- deploy, before it talks -----------------------------------------------------
+
+
+def test_deploy_checks_variables(folder: Path) -> None:
+    result = run("deploy", ".", "--env", "NOVALUE")
+
+    assert result.exit_code == 2
+    assert "'NOVALUE' is not of the form NAME=VALUE" in result.stderr
+
+
+def test_requirements_that_ask_for_nothing_are_no_work(tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    assert not has_requirements(file)
+    file.write_text("# later\n\n")
+    assert not has_requirements(file)
+    file.write_text("six\n")
+    assert has_requirements(file)
+
+
+def test_requirements_need_a_python(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"cannot be installed for the runtime nodejs22\.x"):
+        install_requirements(tmp_path / "requirements.txt", "nodejs22.x", tmp_path)
+
+
+def test_requirements_that_cannot_be_had_are_told_with_a_way_out(tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text("--no-index\nnothing-of-this-name\n")
+
+    with pytest.raises(CommandError, match=r"could not be installed for Python 3\.\d+") as refused:
+        install_requirements(file, f"python3.{sys.version_info.minor}", tmp_path / "target")
+
+    assert "nothing-of-this-name" in " ".join(refused.value.hints)
+    assert "--skip-requirements" in refused.value.hints[-1]
+
+
+def test_without_an_installer_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(CommandError, match="no pip") as refused:
+        install_requirements(tmp_path / "requirements.txt", "python3.13", tmp_path / "target")
+
+    assert "ensurepip" in json.dumps(refused.value.hints)
