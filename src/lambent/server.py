@@ -1,0 +1,301 @@
+"""The one file that knows all rooms: builds the parts, starts, drains and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from lambent.api.answers import Answers
+from lambent.api.authenticate import Authenticator
+from lambent.api.codec import Codec
+from lambent.api.connection import Listener
+from lambent.api.controls import Controls
+from lambent.api.doors import Doors
+from lambent.api.origin import OriginCheck
+from lambent.api.service import Service
+from lambent.clock import Clock, SystemClock
+from lambent.config import ConfigurationError, Settings, environment
+from lambent.control.activation import finish_unsettled, keep_collecting
+from lambent.control.operation import Services
+from lambent.execution.launcher import FunctionEndpoints, ProcessLauncher
+from lambent.execution.pool import EnvironmentPool
+from lambent.execution.runtimes import (
+    Interpreter,
+    OfferedPackages,
+    Runtimes,
+    ask_interpreter,
+    find_interpreters,
+    offer_boto3,
+)
+from lambent.execution.sandbox.contract import Sandbox
+from lambent.execution.sandbox.process import ProcessSandbox
+from lambent.execution.zygote import Zygotes
+from lambent.invocation.admission import Admission
+from lambent.invocation.invoker import Invoker
+from lambent.invocation.resolve import Resolver
+from lambent.observability.request_log import RequestLog
+from lambent.storage.directory import (
+    DataDirectory,
+    DataDirectoryDamaged,
+    DataDirectoryInUse,
+    DataDirectoryTooNew,
+)
+from lambent.storage.files import FileCodeStore
+from lambent.storage.logs import FileLogStore
+from lambent.storage.sqlite import SqliteFunctionStore
+from lambent.tasks import Tasks
+
+_logger = logging.getLogger("lambent")
+_MB_PER_ENVIRONMENT = 64
+_LEAST_ENVIRONMENTS = 64
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status.
+
+    The first line of standard output is the address; everything else goes to
+    standard error. What keeps the server from starting is told in one sentence, with
+    status 2.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(serve(settings))
+    except OSError as error:
+        # Without the number that Python puts before the system's words.
+        reason = error.strerror or str(error)
+        sys.stderr.write(f"lambent: {error.filename + ': ' if error.filename else ''}{reason}\n")
+        return 2
+    except (ConfigurationError, DataDirectoryDamaged, DataDirectoryInUse, DataDirectoryTooNew) as error:
+        sys.stderr.write(f"lambent: {error}\n")
+        return 2
+    return 0
+
+
+async def serve(settings: Settings) -> None:
+    """Start, say where, wait for a signal, stop in order.
+
+    Raises:
+        ConfigurationError: a setting cannot be followed on this machine.
+        OSError: the address or the data directory cannot be had.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        clock = SystemClock()
+        storage = await _open_storage(settings, clock, stack)
+        doors = await Doors.bind(settings, storage.directory.root, stack)
+        execution = await _build_execution(settings, clock, storage, doors.internal_url, stack)
+        ready = asyncio.Event()
+        service, services = _build_service(settings, clock, storage, execution, doors, ready, stack)
+        await finish_unsettled(services)
+        execution.tasks.start(keep_collecting(services), "sweep of packages")
+        _freeze_garbage()
+        await doors.open(
+            lambda trusted: Listener(
+                service, clock, settings.server.max_connections, settings.server.request_timeout, trusted
+            )
+        )
+        ready.set()
+        sys.stdout.write(f"{doors.public_url}\n")
+        sys.stdout.flush()
+        sys.stderr.write(_summary(settings, storage, execution, doors))
+        await stopping.wait()
+        ready.clear()
+        _logger.info("stopping; %d invocations are running", execution.pool.busy)
+        doors.stop_accepting()
+        await execution.pool.drain(settings.server.shutdown_grace)
+        doors.close_connections()
+
+
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    directory: DataDirectory
+    functions: SqliteFunctionStore
+    code: FileCodeStore
+    logs: FileLogStore
+
+
+@dataclass(frozen=True, slots=True)
+class _Execution:
+    runtimes: Runtimes
+    boto3: OfferedPackages
+    sandbox: Sandbox
+    launcher: ProcessLauncher
+    pool: EnvironmentPool
+    machine_limit: int
+    tasks: Tasks
+
+
+async def _open_storage(settings: Settings, clock: Clock, stack: AsyncExitStack) -> _Storage:
+    directory = DataDirectory.open(settings.server.data_dir or ":memory:")
+    stack.callback(directory.close)
+    functions = SqliteFunctionStore(directory)
+    code = FileCodeStore(directory, clock=clock)
+    logs = FileLogStore(
+        directory, max_bytes=settings.logs.max_bytes, retention_s=settings.logs.retention, clock=clock
+    )
+    for store in (functions, logs):
+        stack.push_async_callback(store.stop)
+        await store.start()
+    await code.start()
+    return _Storage(directory, functions, code, logs)
+
+
+async def _build_execution(
+    settings: Settings, clock: Clock, storage: _Storage, internal_url: str, stack: AsyncExitStack
+) -> _Execution:
+    runtimes = await _find_runtimes(settings)
+    root = storage.directory.root
+    boto3 = await asyncio.to_thread(offer_boto3, root / "packages")
+    temporary = root / "tmp"
+    await asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True)
+    temporary.mkdir(mode=0o700)
+    # Called after the zygotes have ended: until then a function may still write there.
+    stack.push_async_callback(asyncio.to_thread, shutil.rmtree, temporary, ignore_errors=True)
+    zygotes = Zygotes()
+    stack.push_async_callback(zygotes.close)
+    tasks = Tasks()
+    stack.push_async_callback(tasks.close)
+    sandbox = ProcessSandbox()
+    launcher = ProcessLauncher(
+        runtimes=runtimes,
+        zygotes=zygotes,
+        sandbox=sandbox,
+        unpack=storage.code.unpack,
+        pycache=storage.directory.byte_code,
+        boto3=boto3,
+        endpoints=FunctionEndpoints(internal_url, settings.functions.endpoint_url),
+        tasks=tasks,
+    )
+    machine_limit = settings.concurrency.machine_limit or _machine_limit()
+    pool = EnvironmentPool(
+        launcher=launcher,
+        log_store=storage.logs,
+        clock=clock,
+        tasks=tasks,
+        temporary=temporary,
+        machine_limit=machine_limit,
+        idle_timeout_s=settings.execution.idle_timeout,
+    )
+    return _Execution(runtimes, boto3, sandbox, launcher, pool, machine_limit, tasks)
+
+
+def _build_service(
+    settings: Settings,
+    clock: Clock,
+    storage: _Storage,
+    execution: _Execution,
+    doors: Doors,
+    ready: asyncio.Event,
+    stack: AsyncExitStack,
+) -> tuple[Service, Services]:
+    account, region = settings.server.account, settings.server.region
+    tasks = execution.tasks
+    services = Services(
+        functions=storage.functions,
+        code=storage.code,
+        clock=clock,
+        prepare=execution.launcher.prepare,
+        runtime_check=execution.runtimes.check,
+        account_limit=settings.concurrency.account_limit,
+        start_task=tasks.start,
+    )
+    answers = Answers(clock)
+    codec = Codec()
+    resolver = Resolver(storage.functions, tasks, execution.pool.retire)
+    invoker = Invoker(Admission(settings.concurrency.account_limit), execution.pool)
+    request_log = RequestLog(clock)
+    stack.callback(request_log.flush)
+    service = Service(
+        answers=answers,
+        authenticator=Authenticator(account, region),
+        origins=OriginCheck(frozenset((settings.server.host, socket.gethostname()))),
+        codec=codec,
+        resolver=resolver,
+        invoker=invoker,
+        services=services,
+        controls=Controls(
+            services=services,
+            logs=storage.logs,
+            answers=answers,
+            clock=clock,
+            runtimes={name: found.text_version for name, found in execution.runtimes.interpreters.items()},
+            is_ready=ready.is_set,
+            admin_token=settings.server.admin_token,
+            account=account,
+            region=region,
+        ),
+        observer=request_log,
+        clock=clock,
+        tasks=tasks,
+        scheme=doors.scheme,
+    )
+    return service, services
+
+
+async def _find_runtimes(settings: Settings) -> Runtimes:
+    configured: dict[str, Interpreter] = {}
+    for identifier, path in settings.runtimes.interpreters.items():
+        interpreter = await ask_interpreter(path)
+        if interpreter is None:
+            raise ConfigurationError(
+                f'[runtimes] "{identifier}": {path} does not answer as a Python interpreter.'
+            )
+        configured[identifier] = interpreter
+    found = await find_interpreters(environment())
+    return Runtimes(found, configured, refuse_missing=settings.runtimes.missing == "refuse")
+
+
+def _machine_limit() -> int:
+    """Return how many environments fit: three quarters of the memory at 64 MB, but 256 a core at most."""
+    memory_mb = (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) >> 20
+    by_memory = memory_mb * 3 // 4 // _MB_PER_ENVIRONMENT
+    return max(_LEAST_ENVIRONMENTS, min(by_memory, 256 * (os.cpu_count() or 1)))
+
+
+def _freeze_garbage() -> None:
+    """Leave what start-up made out of every later collection: it lives as long as the server."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Uvloop's loop, or asyncio's own where uvloop is missing."""
+    try:
+        import uvloop  # noqa: PLC0415 - not there on every system
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _summary(settings: Settings, storage: _Storage, execution: _Execution, doors: Doors) -> str:
+    found = execution.runtimes.interpreters
+    runtimes = ", ".join(f"{name} ({one.text_version})" for name, one in found.items())
+    without_boto3 = [name for name, one in found.items() if not execution.boto3.supports(one)]
+    kept = "" if settings.server.data_dir else " (removed at the end)"
+    account, region = settings.server.account, settings.server.region
+    boto3 = execution.boto3.version + (f", not for {', '.join(without_boto3)}" if without_boto3 else "")
+    limit = settings.concurrency.account_limit
+    lines = {
+        "address": doors.public_url,
+        "data": f"{storage.directory.root}{kept}",
+        "sandbox": execution.sandbox.describe(),
+        "auth": f"{settings.auth.level} (any credentials or none; else account {account}, {region})",
+        "runtimes": runtimes or "none: install a Python 3.9 or newer, or name one under [runtimes]",
+        "boto3": boto3,
+        "limits": f"{limit} concurrent per account, {execution.machine_limit} environments on this machine",
+    }
+    return "".join(f"{name:>9}  {text}\n" for name, text in lines.items())

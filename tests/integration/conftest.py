@@ -1,0 +1,146 @@
+"""A real server in a process of its own, and real clients that know nothing of it."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+ROLE = "arn:aws:iam::000000000000:role/execution"
+RUNTIME = f"python3.{sys.version_info.minor}"
+
+
+def pack(**files: str) -> bytes:
+    """Return a zip of ``name=source`` modules."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, source in files.items():
+            archive.writestr(f"{name}.py", source)
+    return packed.getvalue()
+
+
+@dataclass
+class RunningServer:
+    """A server process: its address, its data directory, its standard error."""
+
+    url: str
+    data_dir: Path
+    process: subprocess.Popen[str]
+    errors: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    def client(self, *, account: str = "test", region: str = "us-east-1", **config: Any) -> Any:
+        """Return a boto3 client for this server that never retries."""
+        options = {"retries": {"total_max_attempts": 1}, "read_timeout": 30, **config}
+        return boto3.client(
+            "lambda",
+            endpoint_url=self.url,
+            region_name=region,
+            aws_access_key_id=account,
+            aws_secret_access_key="secret",
+            config=Config(**options),
+        )
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End the process by a signal and return its exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+@contextmanager
+def running_server(folder: Path, **environ: str) -> Iterator[RunningServer]:
+    """Start a server on a free port with its data below ``folder``."""
+    errors = folder / "stderr.log"
+    data_dir = folder / "data"
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LAMBENT_", "AWS_"))
+    }
+    with errors.open("a") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lambent", "serve", "--port", "0", "--data-dir", str(data_dir)],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env={**inherited, **environ},
+            cwd=folder,
+        )
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    assert url.startswith("http"), errors.read_text()
+    try:
+        yield RunningServer(url, data_dir, process, errors)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(20)
+        process.stdout.close()
+
+
+@dataclass
+class Functions:
+    """Makes functions on the shared server and removes them after the test."""
+
+    client: Any
+    made: list[str] = field(default_factory=list)
+
+    def __call__(self, source: str, *, handler: str = "index.handler", **configuration: Any) -> str:
+        """Create a function from the source of ``index.py``, wait until it is active, return its name."""
+        name = configuration.pop("FunctionName", None) or f"function-{os.urandom(4).hex()}"
+        self.client.create_function(
+            **{
+                "FunctionName": name,
+                "Runtime": RUNTIME,
+                "Role": ROLE,
+                "Handler": handler,
+                "Code": {"ZipFile": pack(index=source)},
+                **configuration,
+            }
+        )
+        self.made.append(name)
+        wait_until_active(self.client, name)
+        return name
+
+
+def wait_until_active(client: Any, name: str, waiter: str = "function_active_v2") -> None:
+    """Use the SDK's own waiter, polling as quickly as it may."""
+    client.get_waiter(waiter).wait(FunctionName=name, WaiterConfig={"Delay": 0.02, "MaxAttempts": 1000})
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One server for all tests that do not end it."""
+    with running_server(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server: RunningServer) -> Any:
+    """A boto3 client of the shared server."""
+    return server.client()
+
+
+@pytest.fixture
+def deploy(client: Any) -> Iterator[Callable[..., str]]:
+    """Create functions by source; they are deleted after the test."""
+    functions = Functions(client)
+    yield functions
+    for name in functions.made:
+        try:
+            client.delete_function(FunctionName=name)
+        except client.exceptions.ResourceNotFoundException:
+            continue
