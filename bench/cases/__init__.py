@@ -1,0 +1,21 @@
+"""One module per figure (or few that belong together): ``run(options)`` returns them.
+
+A case starts what it measures and leaves nothing behind, so that each can be
+run alone and none depends on another's traces.
+"""
+
+from collections.abc import Callable
+
+from bench.cases import cold_start, cpu, create, flat, memory, one_core, warm
+from bench.figures import Figure
+from bench.rounds import Options
+
+CASES: dict[str, Callable[[Options], list[Figure]]] = {
+    "warm": warm.run,
+    "cpu": cpu.run,
+    "one_core": one_core.run,
+    "cold_start": cold_start.run,
+    "create": create.run,
+    "memory": memory.run,
+    "flat": flat.run,
+}

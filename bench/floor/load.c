@@ -1,0 +1,238 @@
+/* The load generator: N keep-alive connections, one Invoke in flight on each.
+ *
+ * Every connection sends the same prepared request, with an invocation id of
+ * its own each time, waits for the whole answer, checks it and sends the next.
+ * The request looks as boto3 writes it.  Its signature has the form of one but
+ * signs nothing: it is for servers that do not verify.
+ *
+ * An answer is right when it is a 200 without X-Amz-Function-Error, its
+ * Content-Length is that of the expected body, the body is the expected one and
+ * no byte follows.  The first wrong one is shown on standard error.  After a
+ * wrong answer, or when the server closes, a connection is given up: an error
+ * must not turn into a fast request.
+ *
+ * usage: load --port P [--connections N] [--seconds S | --count C]
+ *             [--path PATH] [--body JSON] [--expect JSON]
+ *
+ * One line of JSON comes out.  `cpu_share` is this program's own part of one
+ * core: near 1 it measured itself, not the server.  Exit status 1 if anything
+ * was wrong.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CONNECTIONS_MAX = 1024, REQUEST_MAX = 64 * 1024, ANSWER_MAX = 64 * 1024 };
+enum { SILENCE_MS = 30000 }; /* a server that hangs must not hang the run */
+
+struct connection {
+    int fd;
+    uint64_t sent_at; /* ns */
+    size_t size;
+    char in[ANSWER_MAX];
+};
+
+static const char *path = "/2015-03-31/functions/f/invocations";
+static const char *body = "{\"key1\": \"value1\", \"key2\": \"value2\", \"key3\": \"value3\"}";
+static const char *expect = "{\"ok\": true}";
+static size_t expect_size;
+
+static struct connection all[CONNECTIONS_MAX]; /* untouched pages cost nothing */
+static char request[REQUEST_MAX];
+static size_t request_size;
+static char *invocation_id; /* its last 12 digits, inside `request` */
+
+static uint64_t sent, errors, answered, latency_room;
+static uint32_t *latency_ns; /* of every right answer: 4 bytes each, exact percentiles */
+
+static void die(const char *what) {
+    perror(what);
+    exit(2);
+}
+
+static uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+static double cpu_seconds(void) {
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    return use.ru_utime.tv_sec + use.ru_stime.tv_sec + (use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+}
+
+static void prepare_request(int port) {
+    char stamp[32];
+    time_t now = time(NULL);
+    strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", gmtime(&now));
+    int size = snprintf(request, sizeof request,
+        "POST %s HTTP/1.1\r\n"
+        "Host: 127.0.0.1:%d\r\n"
+        "Accept-Encoding: identity\r\n"
+        "User-Agent: Boto3/1.43.11 md/Botocore#1.43.11 ua/2.1 os/linux md/arch#x86_64 lang/python#3.11.7 "
+        "md/pyimpl#CPython m/b,D,Z cfg/retry-mode#legacy Botocore/1.43.11\r\n"
+        "X-Amz-Date: %s\r\n"
+        "Authorization: AWS4-HMAC-SHA256 Credential=test/%.8s/us-east-1/lambda/aws4_request, "
+        "SignedHeaders=host;x-amz-date, "
+        "Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7\r\n"
+        "amz-sdk-invocation-id: 3f2b1c9e-5a0e-4c55-9b1e-000000000000\r\n"
+        "amz-sdk-request: attempt=1\r\n"
+        "Content-Length: %zu\r\n\r\n%s",
+        path, port, stamp, stamp, strlen(body), body);
+    if (size >= (int)sizeof request) {
+        fprintf(stderr, "request over %d bytes\n", REQUEST_MAX);
+        exit(2);
+    }
+    request_size = size;
+    invocation_id = strstr(request, "amz-sdk-invocation-id: ") + strlen("amz-sdk-invocation-id: ") + 24;
+}
+
+static int connect_to(int port) {
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) < 0) die("connect");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return fd;
+}
+
+static void send_request(struct connection *c) {
+    static const char hex[] = "0123456789abcdef";
+    uint64_t rest = ++sent;
+    for (int i = 11; i >= 0; i--, rest >>= 4) invocation_id[i] = hex[rest & 15];
+    c->size = 0;
+    c->sent_at = now_ns();
+    /* Blocking on purpose: an empty send buffer takes a whole small request. */
+    if (send(c->fd, request, request_size, MSG_NOSIGNAL) != (ssize_t)request_size) c->sent_at = 0;
+}
+
+static void record(uint64_t ns) {
+    if (answered == latency_room) {
+        latency_room = latency_room ? 2 * latency_room : 1 << 16;
+        if (!(latency_ns = realloc(latency_ns, latency_room * sizeof *latency_ns))) die("realloc");
+    }
+    latency_ns[answered++] = ns < UINT32_MAX ? ns : UINT32_MAX;
+}
+
+enum verdict { INCOMPLETE, RIGHT, WRONG };
+
+/* Judges what has come so far.  The buffer ends with a zero, which no head
+ * contains, so that string functions stop in time. */
+static enum verdict judge(struct connection *c) {
+    char *end = memmem(c->in, c->size, "\r\n\r\n", 4);
+    if (!end) return c->size + 1 < ANSWER_MAX ? INCOMPLETE : WRONG;
+    if (strncmp(c->in, "HTTP/1.1 200 ", 13) != 0) return WRONG;
+    *end = 0; /* searches below stay in the head */
+    const char *length = strcasestr(c->in, "\r\ncontent-length:");
+    bool fault = strcasestr(c->in, "\r\nx-amz-function-error:") != NULL;
+    bool whole = length && strtoul(length + 17, NULL, 10) == expect_size;
+    *end = '\r';
+    if (fault || !whole) return WRONG;
+    size_t got = c->size - (end + 4 - c->in);
+    if (got < expect_size) return INCOMPLETE;
+    return got == expect_size && memcmp(end + 4, expect, expect_size) == 0 ? RIGHT : WRONG;
+}
+
+static int by_value(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static double percentile_us(double part) {
+    return answered ? latency_ns[(uint64_t)(part * (answered - 1))] / 1000.0 : 0;
+}
+
+static struct {
+    int port, connections;
+    double seconds;
+    uint64_t count;
+} option = {.connections = 1, .seconds = 2};
+
+static void parse_options(int argc, char **argv) {
+    static const struct option known[] = {
+        {"port", required_argument, 0, 'p'},    {"connections", required_argument, 0, 'c'},
+        {"seconds", required_argument, 0, 's'}, {"count", required_argument, 0, 'n'},
+        {"path", required_argument, 0, 'u'},    {"body", required_argument, 0, 'b'},
+        {"expect", required_argument, 0, 'e'},  {0}};
+    for (int flag; (flag = getopt_long(argc, argv, "", known, NULL)) != -1;) switch (flag) {
+        case 'p': option.port = atoi(optarg); break;
+        case 'c': option.connections = atoi(optarg); break;
+        case 's': option.seconds = atof(optarg); break;
+        case 'n': option.count = strtoull(optarg, NULL, 10); break;
+        case 'u': path = optarg; break;
+        case 'b': body = optarg; break;
+        case 'e': expect = optarg; break;
+        default: exit(2);
+        }
+    if (option.port < 1 || option.connections < 1 || option.connections > CONNECTIONS_MAX) {
+        fprintf(stderr, "load --port P [--connections 1 to %d]\n", CONNECTIONS_MAX);
+        exit(2);
+    }
+}
+
+int main(int argc, char **argv) {
+    parse_options(argc, argv);
+    expect_size = strlen(expect);
+    prepare_request(option.port);
+
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC), open = option.connections;
+    if (option.count && option.count < (uint64_t)open) open = option.count;
+    if (epoll_fd < 0) die("epoll_create1");
+    for (int i = 0; i < open; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &all[i]};
+        all[i].fd = connect_to(option.port);
+        if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, all[i].fd, &event) < 0) die("epoll_ctl");
+    }
+
+    double cpu = cpu_seconds();
+    uint64_t start = now_ns(), now = start, stop_at = start + (uint64_t)(option.seconds * 1e9);
+    for (int i = 0; i < open; i++) send_request(&all[i]);
+
+    uint64_t settled = 0; /* answers judged, right or wrong: all of `sent` in the end */
+    struct epoll_event events[64];
+    while (settled < sent) {
+        int count = epoll_wait(epoll_fd, events, 64, SILENCE_MS);
+        if (count == 0) {
+            fprintf(stderr, "no answer for %d ms\n", SILENCE_MS);
+            errors += sent - settled;
+            break;
+        }
+        for (int i = 0; i < count; i++) {
+            struct connection *c = events[i].data.ptr;
+            ssize_t n = recv(c->fd, c->in + c->size, ANSWER_MAX - 1 - c->size, 0);
+            if (n < 0 && errno == EINTR) continue;
+            if (n > 0) c->in[c->size += n] = 0;
+            enum verdict verdict = n > 0 && c->sent_at ? judge(c) : WRONG;
+            if (verdict == INCOMPLETE) continue;
+            settled++;
+            now = now_ns();
+            if (verdict == RIGHT) {
+                record(now - c->sent_at);
+                if (option.count ? sent < option.count : now < stop_at) send_request(c);
+            } else {
+                if (errors++ == 0) fprintf(stderr, "wrong answer: %.*s\n", (int)c->size, n > 0 ? c->in : "(closed)");
+                close(c->fd);
+            }
+        }
+    }
+    double seconds = (now_ns() - start) / 1e9;
+    cpu = cpu_seconds() - cpu;
+    qsort(latency_ns, answered, sizeof *latency_ns, by_value);
+    printf("{\"requests\": %llu, \"errors\": %llu, \"connections\": %d, \"seconds\": %.6f, \"rps\": %.1f, "
+           "\"p50_us\": %.1f, \"p90_us\": %.1f, \"p99_us\": %.1f, \"cpu_share\": %.3f}\n",
+           (unsigned long long)answered, (unsigned long long)errors, option.connections, seconds, answered / seconds,
+           percentile_us(.5), percentile_us(.9), percentile_us(.99), cpu / seconds);
+    return errors != 0;
+}
