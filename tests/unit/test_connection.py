@@ -149,6 +149,26 @@ def test_reading_stops_when_many_requests_wait_and_goes_on_when_they_are_answere
     assert peer.transport.reading
 
 
+def test_many_requests_that_are_answered_at_once_do_not_pile_up(peer: Peer, handler: Handler) -> None:
+    handler.at_once = False
+    peer.sends(b"GET /1 HTTP/1.1\r\n\r\n" * 256)
+    handler.at_once = True
+    handler.requests[0][1].respond(OK, keep_alive=True)
+    assert peer.transport.written == OK * 256
+    assert peer.transport.reading
+
+
+def test_requests_beyond_any_use_are_refused_after_the_answers_that_are_due(
+    peer: Peer, handler: Handler
+) -> None:
+    handler.at_once = False
+    peer.sends(b"GET /1 HTTP/1.1\r\n\r\n" * 1000)
+    handler.at_once = True
+    handler.requests[0][1].respond(OK, keep_alive=True)
+    assert peer.transport.written == OK * 257 + b"400"
+    assert peer.transport.closed
+
+
 def test_expect_100_continue_is_answered_before_the_body(peer: Peer, handler: Handler) -> None:
     peer.sends(b"POST /f HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
     assert peer.transport.written == b"HTTP/1.1 100 Continue\r\n\r\n"

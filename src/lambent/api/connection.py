@@ -26,7 +26,10 @@ from lambent.model.errors import BadRequestException, ServiceError
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Pools of the SDKs keep connections for up to 90 s; closing sooner shows them resets.
 KEEP_ALIVE_S = 300.0
+# Requests that wait for the one before them: reading stops here …
 _PIPELINED = 16
+# … and the connection is given up here.
+_PIPELINED_AT_MOST = 256
 # A body whose length has three digits is within every limit, and is not worth counting.
 _SHORT_DIGITS = 3
 # Bodies that are held over all connections together, before anybody is authenticated too.
@@ -134,6 +137,7 @@ class Connection(asyncio.Protocol):
         "_eof",
         "_head_bytes",
         "_idle_since",
+        "_is_advancing",
         "_is_complete",
         "_is_short",
         "_listener",
@@ -165,6 +169,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._request: Request = None  # type: ignore[assignment]  # set before a body or an end can come
+        self._is_advancing = False
         self._is_complete = False
         self._is_short = False
         self._body: list[bytes] = []
@@ -292,6 +297,10 @@ class Connection(asyncio.Protocol):
             self._waiting.append(request)
             if len(self._waiting) >= _PIPELINED:
                 self._pause()
+            if len(self._waiting) >= _PIPELINED_AT_MOST:
+                # What one read brought is parsed to its end, paused or not.
+                error = BadRequestException("Too many requests were sent without waiting for an answer.")
+                raise _Refused(self._listener.handler.broken(error))
         else:
             self._active = True
             self._listener.handler.handle(request, self)
@@ -356,16 +365,26 @@ class Connection(asyncio.Protocol):
         self._transport.write(response)
         self._idle_since = self._listener.clock.monotonic()
         if self._waiting and keep_alive:
-            self._active = True
-            self._listener.handler.handle(self._waiting.popleft(), self)
-            if not self._waiting:
-                self._resume()
+            if not self._is_advancing:
+                self._advance()
         elif self._refused is not None:
             self._transport.write(self._refused)
             self._transport.close()
         elif not keep_alive or self._eof or self._listener.draining:
             self._closing = True
             self._transport.close()
+
+    def _advance(self) -> None:
+        """Handle what waits until one of them is not answered at once; a loop, not a recursion."""
+        self._is_advancing = True
+        try:
+            while self._waiting and not self._active and not self.is_closed:
+                self._active = True
+                self._listener.handler.handle(self._waiting.popleft(), self)
+        finally:
+            self._is_advancing = False
+        if not self._waiting:
+            self._resume()
 
     def _break(self, error: ServiceError) -> None:
         self._finish_reading(self._listener.handler.broken(error))
