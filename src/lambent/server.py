@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -57,6 +58,8 @@ from lambent.tasks import Tasks
 _logger = logging.getLogger("lambent")
 _MB_PER_ENVIRONMENT = 64
 _LEAST_ENVIRONMENTS = 64
+# For answers that are on their way when the grace period is used up.
+_LAST_ANSWERS_S = 0.5
 
 
 def run(settings: Settings) -> int:
@@ -66,6 +69,7 @@ def run(settings: Settings) -> int:
     standard error. What keeps the server from starting is told in one sentence, with
     status 2.
     """
+    _raise_descriptor_limit()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -115,7 +119,9 @@ async def serve(settings: Settings) -> None:
         ready.clear()
         _logger.info("stopping; %d invocations are running", execution.pool.busy)
         doors.stop_accepting()
+        end = clock.monotonic() + settings.server.shutdown_grace
         await execution.pool.drain(settings.server.shutdown_grace)
+        await doors.send_what_is_owed(clock, max(end - clock.monotonic(), _LAST_ANSWERS_S))
         doors.close_connections()
 
 
@@ -263,6 +269,13 @@ def _machine_limit() -> int:
     memory_mb = (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) >> 20
     by_memory = memory_mb * 3 // 4 // _MB_PER_ENVIRONMENT
     return max(_LEAST_ENVIRONMENTS, min(by_memory, 256 * (os.cpu_count() or 1)))
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow as many descriptors as the system does: connections take one each, environments three."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _freeze_garbage() -> None:

@@ -652,3 +652,51 @@ def test_runtimes_that_cannot_be_had_are_refused_in_awss_words(client: Any, runt
     with pytest.raises(client.exceptions.InvalidParameterValueException) as caught:
         _create_with(client, runtime)
     assert caught.value.response["Error"]["Message"].startswith(text)
+
+
+def test_zygotes_for_variables_of_one_function_end_when_it_has_none_running(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        client = server.client()
+        create = {"Runtime": RUNTIME, "Role": ROLE, "Handler": "index.handler"}
+        code = {"ZipFile": pack(index="def handler(event, context): return 1")}
+        client.create_function(FunctionName="f", Code=code, **create)
+        wait_until_active(client, "f")
+        for number in range(4):
+            variables = {"Variables": {"PYTHONHASHSEED": str(number)}}
+            client.update_function_configuration(FunctionName="f", Environment=variables)
+            wait_until_active(client, "f", "function_updated_v2")
+            assert client.invoke(FunctionName="f")["Payload"].read() == b"1"
+        # One for functions without such variables (it compiled the code), one or two for these.
+        _wait(lambda: _zygotes(server.process.pid) <= 3)
+
+
+def _zygotes(server: int) -> int:
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    return sum(b"zygote.py" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
+
+
+def test_a_large_answer_and_a_create_on_their_way_are_sent_whole_before_the_end(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        client = server.client()
+        source = "import time\ndef handler(event, context):\n    time.sleep(0.5)\n    return 'x' * 6000000"
+        client.create_function(
+            FunctionName="f",
+            Runtime=RUNTIME,
+            Role=ROLE,
+            Handler="index.handler",
+            Code={"ZipFile": pack(index=source)},
+        )
+        wait_until_active(client, "f")
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", server.port))
+            sock.sendall(
+                b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+            )
+            _wait(lambda: any((server.data_dir / "tmp").iterdir()))
+            server.process.terminate()
+            received = 0
+            while data := sock.recv(65536):
+                received += len(data)
+        assert received > 6_000_000
+        assert server.process.wait(20) == 0

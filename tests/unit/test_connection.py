@@ -149,6 +149,92 @@ def test_reading_stops_when_many_requests_wait_and_goes_on_when_they_are_answere
     assert peer.transport.reading
 
 
+def test_trailers_are_nobodys_headers(peer: Peer, handler: Handler) -> None:
+    peer.sends(
+        b"POST /1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Amz-Invocation-Type: DryRun\r\n\r\n"
+        b"POST /2 HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
+    )
+    for request, _ in handler.requests:
+        assert b"x-amz-invocation-type" not in request.headers
+
+
+def test_trailers_are_bounded_as_headers_are(peer: Peer, handler: Handler) -> None:
+    peer.sends(b"POST /1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+    for _ in range(18):
+        peer.sends(b"a: " + b"x" * 65_000 + b"\r\n")
+        if peer.transport.closed:
+            break
+    assert peer.transport.written == b"431"
+    assert not handler.requests
+
+
+def test_an_offer_to_upgrade_is_refused_before_anything_runs(peer: Peer, handler: Handler) -> None:
+    peer.sends(b"POST /1 HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n{}")
+    assert not handler.requests
+    assert peer.transport.written == b"400"
+    assert peer.transport.closed
+
+
+def test_nothing_further_is_handled_for_a_peer_that_does_not_read(peer: Peer, handler: Handler) -> None:
+    handler.at_once = False
+    peer.sends(b"GET /1 HTTP/1.1\r\n\r\n" * 3)
+    peer.connection.pause_writing()
+    handler.requests[0][1].respond(OK, keep_alive=True)
+    assert len(handler.requests) == 1
+    assert not peer.transport.reading
+    handler.at_once = True
+    peer.connection.resume_writing()
+    assert peer.transport.written == OK * 3
+    assert peer.transport.reading
+
+
+def test_a_body_is_counted_until_its_answer_or_until_the_caller_hangs_up(
+    listener: Listener, handler: Handler
+) -> None:
+    handler.at_once = False
+    body = b"Content-Length: 1500\r\n\r\n" + b"x" * 1500
+    for hangs_up in (False, True):
+        peer = Peer(listener)
+        peer.sends((b"POST /f HTTP/1.1\r\n" + body) * 2)
+        assert listener.buffered == 3000
+        if hangs_up:
+            peer.connection.connection_lost(None)
+        handler.requests[-1][1].respond(OK, keep_alive=True)
+        if not hangs_up:
+            assert listener.buffered == 1500
+            handler.requests[-1][1].respond(OK, keep_alive=True)
+        assert listener.buffered == 0
+
+
+def test_the_time_of_a_request_begins_when_it_is_its_turn(
+    peer: Peer, handler: Handler, clock: ManualClock
+) -> None:
+    handler.at_once = False
+    peer.sends(b"GET /1 HTTP/1.1\r\n\r\n")
+    peer.sends(b"GET /2 HT")
+    clock.advance(900)
+    handler.requests[0][1].respond(OK, keep_alive=True)
+    peer.connection.check_time(clock.monotonic())
+    assert peer.transport.written == OK
+    clock.advance(61)
+    peer.connection.check_time(clock.monotonic())
+    assert peer.transport.written == OK + b"408"
+
+
+def test_expect_100_continue_of_a_pipelined_request_is_answered_in_its_turn(
+    peer: Peer, handler: Handler
+) -> None:
+    handler.at_once = False
+    peer.sends(
+        b"GET /1 HTTP/1.1\r\n\r\nPOST /f HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    )
+    assert peer.transport.written == b""
+    handler.requests[0][1].respond(OK, keep_alive=True)
+    assert peer.transport.written == OK + b"HTTP/1.1 100 Continue\r\n\r\n"
+    peer.sends(b"{}")
+    assert handler.requests[1][0].body == b"{}"
+
+
 def test_many_requests_that_are_answered_at_once_do_not_pile_up(peer: Peer, handler: Handler) -> None:
     handler.at_once = False
     peer.sends(b"GET /1 HTTP/1.1\r\n\r\n" * 256)

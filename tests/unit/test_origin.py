@@ -32,6 +32,8 @@ def test_the_name_that_the_server_was_given_passes() -> None:
         {b"sec-fetch-site": b"cross-site"},
         {b"origin": b"https://evil.example"},
         {b"origin": b"null"},
+        {b"origin": b"http://["},
+        {b"origin": b"\xff\xfe"},
         {b"origin": b"http://127.0.0.1:8000"},
     ],
 )
@@ -47,3 +49,8 @@ def test_the_servers_own_pages_pass() -> None:
         b"sec-fetch-site": b"same-origin",
     }
     OriginCheck().check(headers)
+
+
+def test_an_opaque_origin_is_refused_without_a_host_too() -> None:
+    with pytest.raises(ForbiddenException):
+        OriginCheck().check({b"origin": b"null"})

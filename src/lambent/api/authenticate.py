@@ -10,6 +10,8 @@ from lambent.api.request import Request
 from lambent.model.invocations import Caller
 
 _REMEMBERED = 4096
+# Callers choose what is remembered; longer texts are parsed each time.
+_REMEMBERED_BYTES = 512
 
 
 class Authenticator:
@@ -36,9 +38,11 @@ class Authenticator:
         credential = authorization.partition(b",")[0]
         caller = self._callers.get(credential)
         if caller is None:
-            if len(self._callers) >= _REMEMBERED:
-                self._callers.clear()
-            caller = self._callers[credential] = self._parse(credential)
+            caller = self._parse(credential)
+            if len(credential) <= _REMEMBERED_BYTES:
+                if len(self._callers) >= _REMEMBERED:
+                    self._callers.clear()
+                self._callers[credential] = caller
         return caller
 
     def _parse(self, credential: bytes) -> Caller:

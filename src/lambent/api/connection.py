@@ -27,7 +27,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Pools of the SDKs keep connections for up to 90 s; closing sooner shows them resets.
 KEEP_ALIVE_S = 300.0
 # Requests that wait for the one before them: reading stops here …
-_PIPELINED = 16
+_PIPELINED = 1
 # … and the connection is given up here.
 _PIPELINED_AT_MOST = 256
 # A body whose length has three digits is within every limit, and is not worth counting.
@@ -114,6 +114,11 @@ class Listener:
         for connection in list(self.connections):
             connection.drain()
 
+    @property
+    def is_owing(self) -> bool:
+        """Whether an answer is still to be sent; those who follow a log are owed none."""
+        return any(not connection.is_streaming for connection in self.connections)
+
     def close(self) -> None:
         """Close every connection."""
         if self._sweep is not None:
@@ -134,6 +139,7 @@ class Connection(asyncio.Protocol):
         "_body_limit",
         "_closing",
         "_congested",
+        "_current",
         "_eof",
         "_head_bytes",
         "_idle_since",
@@ -141,6 +147,7 @@ class Connection(asyncio.Protocol):
         "_is_complete",
         "_is_short",
         "_listener",
+        "_owes_continue",
         "_parser",
         "_paused",
         "_raw_headers",
@@ -150,6 +157,7 @@ class Connection(asyncio.Protocol):
         "_target",
         "_transport",
         "_waiting",
+        "is_streaming",
         "on_header",
     )
 
@@ -169,6 +177,9 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._request: Request = None  # type: ignore[assignment]  # set before a body or an end can come
+        self._current: Request = None  # type: ignore[assignment]  # set while a request is being handled
+        self._owes_continue = False
+        self.is_streaming = False
         self._is_advancing = False
         self._is_complete = False
         self._is_short = False
@@ -203,7 +214,8 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._break(BadRequestException("Protocol upgrades are not supported."))
+            # Refused when the head was complete; the parser says so once more.
+            return
         except httptools.HttpParserCallbackError as error:
             refusal = error.__context__
             if not isinstance(refusal, _Refused):
@@ -223,9 +235,14 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the connection; what runs goes on, its answer is dropped."""
         self._closing = True
-        self._listener.connections.discard(self)
+        self._refused = None
+        listener = self._listener
+        listener.connections.discard(self)
         self._drop_body()
+        listener.buffered -= sum(request.held_bytes for request in self._waiting)
         self._waiting.clear()
+        if self._active:
+            listener.buffered -= self._current.held_bytes
 
     def pause_writing(self) -> None:
         """Take no further request from a peer that does not read its answers."""
@@ -235,6 +252,8 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on reading."""
         self._congested = False
+        if self._waiting and not self._active:
+            self._advance()
         self._resume()
 
     # -- httptools
@@ -259,14 +278,21 @@ class Connection(asyncio.Protocol):
         )
         self._target = b""
         self._head_bytes = -1
+        if parser.should_upgrade():
+            # The parser would take the body for another protocol's bytes.
+            error = BadRequestException("Protocol upgrades are not supported.")
+            raise _Refused(listener.handler.broken(error))
         declared = headers.get(b"content-length")
         self._is_short = declared is not None and len(declared) <= _SHORT_DIGITS
         if not self._is_short:
             self._body_limit = listener.handler.max_body_bytes(request)
             if declared is not None and int(declared) > self._body_limit:
                 raise _Refused(listener.handler.too_large(request))
-        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._active:
-            self._transport.write(_CONTINUE)
+        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
+            if self._active:
+                self._owes_continue = True
+            else:
+                self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body within the request's and the server's bounds."""
@@ -288,7 +314,12 @@ class Connection(asyncio.Protocol):
         request = self._request
         if self._body_bytes:
             request.body = b"".join(self._body)
-            self._drop_body()
+            # Counted until the answer, not only until it is whole.
+            request.held_bytes = self._body_bytes
+            self._body_bytes = 0
+            self._body = []
+        # Trailers come the same way as headers; they are nobody's.
+        self._raw_headers.clear()
         self._is_complete = True
         self._head_bytes = 0
         self._started_at = None
@@ -303,6 +334,7 @@ class Connection(asyncio.Protocol):
                 raise _Refused(self._listener.handler.broken(error))
         else:
             self._active = True
+            self._current = request
             self._listener.handler.handle(request, self)
 
     # -- ours
@@ -325,7 +357,7 @@ class Connection(asyncio.Protocol):
         if not self._active:
             self._transport.close()
         else:
-            (self._waiting[-1] if self._waiting else self._request).keep_alive = False
+            (self._waiting[-1] if self._waiting else self._current).keep_alive = False
 
     def abort(self) -> None:
         """Close without waiting for anything."""
@@ -335,7 +367,8 @@ class Connection(asyncio.Protocol):
         """Watch size and time of a request that did not come in one piece."""
         if self._started_at is None:
             self._started_at = self._listener.clock.monotonic()
-        if self._head_bytes >= 0:
+        # What is collected after the head was complete are trailers.
+        if self._head_bytes >= 0 or self._raw_headers:
             self._head_bytes += size
             if self._head_bytes > limits.REQUEST_HEAD_BYTES:
                 self._break(BadRequestException("Request line and headers are too large.", status=431))
@@ -354,16 +387,24 @@ class Connection(asyncio.Protocol):
 
     def write(self, part: bytes) -> None:
         """Send a part of the response."""
+        self.is_streaming = True
         if not self.is_closed:
             self._transport.write(part)
 
     def respond(self, response: bytes, *, keep_alive: bool) -> None:
         """Send the response's last bytes, then handle the next request or close."""
         self._active = False
-        if self._closing and self._refused is None:
+        if self.is_closed:
             return
+        self._listener.buffered -= self._current.held_bytes
         self._transport.write(response)
-        self._idle_since = self._listener.clock.monotonic()
+        self._idle_since = now = self._listener.clock.monotonic()
+        if self._started_at is not None:
+            # The next request's time begins when it is its turn.
+            self._started_at = now
+        if self._owes_continue and not self._waiting:
+            self._owes_continue = False
+            self._transport.write(_CONTINUE)
         if self._waiting and keep_alive:
             if not self._is_advancing:
                 self._advance()
@@ -378,9 +419,10 @@ class Connection(asyncio.Protocol):
         """Handle what waits until one of them is not answered at once; a loop, not a recursion."""
         self._is_advancing = True
         try:
-            while self._waiting and not self._active and not self.is_closed:
+            while self._waiting and not (self._active or self._congested or self.is_closed):
                 self._active = True
-                self._listener.handler.handle(self._waiting.popleft(), self)
+                self._current = self._waiting.popleft()
+                self._listener.handler.handle(self._current, self)
         finally:
             self._is_advancing = False
         if not self._waiting:
@@ -410,7 +452,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._paused and not self._closing:
+        if self._paused and not (self._closing or self._congested or self._waiting):
             self._paused = False
             self._transport.resume_reading()
 

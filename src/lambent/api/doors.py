@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lambent.api.connection import Listener
+from lambent.clock import Clock
 from lambent.config import ConfigurationError, Settings
 
 CONTROL_SOCKET = "control.sock"
 _BACKLOG = 4096
+_OWED_INTERVAL_S = 0.01
 
 
 @dataclass
@@ -72,7 +74,7 @@ class Doors:
             internal = await _bind("127.0.0.1", 0)
             stack.callback(internal.close)
             doors.append(_Door(internal))
-        control = _bind_control(root)
+        control = _bind_control(root, stack)
         stack.callback((root / CONTROL_SOCKET).unlink, missing_ok=True)
         stack.callback(control.close)
         doors.append(_Door(control, trusted=True))
@@ -103,8 +105,15 @@ class Doors:
             if door.listener is not None:
                 door.listener.drain()
 
+    async def send_what_is_owed(self, clock: Clock, grace_s: float) -> None:
+        """Return when every answer has been sent, or ``grace_s`` seconds have passed."""
+        end = clock.monotonic() + grace_s
+        listeners = [door.listener for door in self._doors if door.listener is not None]
+        while any(listener.is_owing for listener in listeners) and clock.monotonic() < end:
+            await clock.sleep(_OWED_INTERVAL_S)
+
     def close_connections(self) -> None:
-        """Close every connection, after what was answered has been sent."""
+        """Close every connection at once."""
         for door in self._doors:
             if door.listener is not None:
                 door.listener.close()
@@ -125,15 +134,14 @@ async def _bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _bind_control(root: Path) -> socket.socket:
+def _bind_control(root: Path, stack: AsyncExitStack) -> socket.socket:
     """Bind the owner's socket, also in a directory whose path is longer than an address may be."""
     (root / CONTROL_SOCKET).unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX)
     folder = os.open(root, os.O_PATH | os.O_DIRECTORY)
-    try:
-        sock.bind(f"/proc/self/fd/{folder}/{CONTROL_SOCKET}")
-    finally:
-        os.close(folder)
+    # The socket's address goes through this descriptor for as long as it is looked at.
+    stack.callback(os.close, folder)
+    sock.bind(f"/proc/self/fd/{folder}/{CONTROL_SOCKET}")
     (root / CONTROL_SOCKET).chmod(0o600)
     return sock
 

@@ -32,6 +32,8 @@ from lambent.wire.headers import lineage_of, render_trace
 SERVED = frozenset(("FunctionName", "Qualifier", "InvocationType", "LogType", "ClientContext", "Payload"))
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _TARGETS = 16_384
+# Callers choose what is remembered; longer texts are parsed each time.
+_REMEMBERED_BYTES = 512
 _CONNECTION = {True: "Connection: keep-alive\r\n", False: "Connection: close\r\n"}
 # Headers whose values the model limits, and those that change what is done.
 _CHECKED_HEADERS = frozenset(
@@ -112,9 +114,10 @@ class InvokeOperation:
         target = self._targets.get(key)
         if target is None or not _CHECKED_HEADERS.isdisjoint(request.headers):
             target = self._parse(call)
-            if len(self._targets) >= _TARGETS:
-                self._targets.clear()
-            self._targets[key] = target
+            if len(request.target) <= _REMEMBERED_BYTES:
+                if len(self._targets) >= _TARGETS:
+                    self._targets.clear()
+                self._targets[key] = target
         return target
 
     def _run(self, call: Call, target: Target, resolved: Resolved) -> None:

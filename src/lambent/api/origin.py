@@ -15,6 +15,7 @@ from lambent.model.errors import ForbiddenException
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 _SENT_BY_BROWSERS = frozenset((b"origin", b"sec-fetch-site"))
 _REMEMBERED = 1024
+_REMEMBERED_BYTES = 512
 
 
 class OriginCheck:
@@ -43,12 +44,12 @@ class OriginCheck:
                 raise ForbiddenException(
                     f"Host {host.decode('ascii', 'replace')} is neither an address nor a local name."
                 )
-            if len(self._accepted) < _REMEMBERED:
+            if len(self._accepted) < _REMEMBERED and len(host) <= _REMEMBERED_BYTES:
                 self._accepted.add(host)
         if headers.get(b"sec-fetch-site") == b"cross-site":
             raise ForbiddenException("Requests from a page of another site are refused.")
         origin = headers.get(b"origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and origin.partition(b"://")[2] != (host or None):
             raise ForbiddenException(f"Origin {origin.decode('ascii', 'replace')} is not this server.")
 
     def _is_ours(self, host: bytes) -> bool:

@@ -14,6 +14,7 @@ class Request:
         query: the target's raw query string, b"" when there is none.
         headers: by lower-case name; of a repeated name the last one counts.
         keep_alive: whether the connection may stay open after the answer.
+        held_bytes: of the body, as counted against the server's bound until the answer.
         received_at: monotonic instant at which it was complete.
         trusted: whether it came over the owner's own socket.
     """
@@ -21,6 +22,7 @@ class Request:
     __slots__ = (
         "body",
         "headers",
+        "held_bytes",
         "keep_alive",
         "method",
         "path",
@@ -45,6 +47,7 @@ class Request:
         self.keep_alive = keep_alive
         self.trusted = trusted
         self.body = b""
+        self.held_bytes = 0
         self.received_at = 0.0
         if not target.startswith(b"/"):
             target = b"/" + target.partition(b"://")[2].partition(b"/")[2]

@@ -115,9 +115,9 @@ class ProcessLauncher:
             await process.start(zygote, self._order(environment, folder, interpreter))
         except ServiceError as error:
             environment.start_failed(error.message or error.code)
-        except Exception as error:  # a caller waits for this environment, whatever went wrong
+        except Exception:  # a caller waits for this environment, whatever went wrong
             _logger.exception("environment %s could not be started", environment.id)
-            environment.start_failed(f"Runtime could not be started: {error}")
+            environment.start_failed("Runtime could not be started")
 
     def _order(
         self, environment: ExecutionEnvironment, folder: Path, interpreter: Interpreter

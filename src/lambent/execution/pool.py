@@ -1,6 +1,6 @@
 """Every execution environment of this server: reuse, grow, expire, evict.
 
-One method (:meth:`EnvironmentPool.take`) looks at all state under no await and
+One method (:meth:`EnvironmentPool.run`) looks at all state under no await and
 decides: the newest idle environment of the version, a new one, a new one in the
 place of another function's idle one, or none. Newest idle first keeps a few
 environments hot and lets the rest expire.
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lambent.clock import Clock
-from lambent.execution.environment import ExecutionEnvironment, Launcher, Log
+from lambent.execution.environment import ExecutionEnvironment, Launcher, Log, Phase
 from lambent.model.functions import FunctionVersion
 from lambent.model.invocations import Invocation, InvocationResult
 from lambent.tasks import Tasks
@@ -147,6 +147,9 @@ class EnvironmentPool:
             self._idle[document_id] = [environment]
             if self._idle_sweep is None:
                 self._schedule_idle_sweep()
+        elif idle and environment.phase is Phase.FRESH:
+            # It was reset and another one is warm: the next invocation had better take that.
+            self._end(environment)
         else:
             idle.append(environment)
 

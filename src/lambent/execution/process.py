@@ -12,6 +12,7 @@ import fcntl
 import os
 import termios
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Protocol
 
 from lambent.execution.zygote import Exit, Zygote
@@ -40,10 +41,13 @@ class Owner(Protocol):
 
 
 class _Pipe:
-    """A pipe whose ends are not inherited."""
+    """A pipe between server and function; each end is closed with its side's stack."""
 
-    def __init__(self) -> None:
-        self.read_end, self.write_end = os.pipe()
+    def __init__(self, ours: ExitStack, theirs: ExitStack, is_read: bool) -> None:  # noqa: FBT001
+        read_end, write_end = os.pipe()
+        self.ours, self.theirs = (read_end, write_end) if is_read else (write_end, read_end)
+        ours.callback(os.close, self.ours)
+        theirs.callback(os.close, self.theirs)
 
 
 class FunctionProcess(asyncio.Protocol):
@@ -81,27 +85,18 @@ class FunctionProcess(asyncio.Protocol):
         """
         if self._owner is None:
             return
-        requests, replies, log = _Pipe(), _Pipe(), _Pipe()
-        os.set_blocking(log.read_end, False)
-        self._zygote = zygote
-        try:
-            theirs = [requests.read_end, replies.write_end, log.write_end]
-            self._id = zygote.spawn(order, theirs, self._exited)
-        except BaseException:
-            for descriptor in (requests.write_end, replies.read_end, log.read_end):
-                os.close(descriptor)
-            raise
-        finally:
-            for descriptor in (requests.read_end, replies.write_end, log.write_end):
-                os.close(descriptor)
-        self._log = log.read_end
-        self._loop.add_reader(log.read_end, self._readable)
+        with ExitStack() as ours, ExitStack() as theirs:
+            requests, replies, log = (_Pipe(ours, theirs, is_read) for is_read in (False, True, True))
+            os.set_blocking(log.ours, False)
+            self._zygote = zygote
+            self._id = zygote.spawn(order, [requests.theirs, replies.theirs, log.theirs], self._exited)
+            ours.pop_all()
+        self._log = log.ours
+        self._loop.add_reader(log.ours, self._readable)
         self._requests, _ = await self._loop.connect_write_pipe(
-            asyncio.BaseProtocol, os.fdopen(requests.write_end, "wb", 0)
+            asyncio.BaseProtocol, os.fdopen(requests.ours, "wb", 0)
         )
-        self._replies, _ = await self._loop.connect_read_pipe(
-            lambda: self, os.fdopen(replies.read_end, "rb", 0)
-        )
+        self._replies, _ = await self._loop.connect_read_pipe(lambda: self, os.fdopen(replies.ours, "rb", 0))
         if self._owner is None:
             self.abandon()
 
@@ -214,11 +209,23 @@ class FunctionProcess(asyncio.Protocol):
             self._owner.on_output(data)
 
     def _exited(self, ended: Exit) -> None:
+        self._drain_replies()
         owner, self._owner = self._owner, None
         self._zygote = None
         if owner is not None:
             owner.on_exit(ended)
         self._close()
+
+    def _drain_replies(self) -> None:
+        """Take what was answered before the end: the report of the end comes by another way."""
+        pipe = None if self._replies is None else self._replies.get_extra_info("pipe")
+        if pipe is None or pipe.closed or self._replies is None or self._replies.is_closing():
+            return
+        try:
+            while data := os.read(pipe.fileno(), _READ_BYTES):
+                self.data_received(data)
+        except BlockingIOError:
+            return
 
     def _close(self) -> None:
         self._close_log()

@@ -74,6 +74,7 @@ class Zygote:
         self._compilations: dict[int, asyncio.Future[None]] = {}
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._loop.add_reader(ours, self._on_readable)
+        self._reaped: asyncio.Future[int] | None = None
         self.alive = True
 
     def spawn(
@@ -83,7 +84,7 @@ class Zygote:
 
         Args:
             order: members of the ``spawn`` message besides ``op`` and ``id``.
-            descriptors: frame socket and log pipe; they may be closed after the call.
+            descriptors: the pipes for invocations, replies and log; they may be closed after the call.
             on_exit: gets the exit report.
 
         Returns:
@@ -112,10 +113,16 @@ class Zygote:
         self._send(order)
         await done
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has no children and compiles nothing."""
+        return not (self._exits or self._compilations)
+
     async def close(self) -> None:
         """End the zygote and all its descendants; returns when it is reaped."""
-        self._detach()
-        await asyncio.to_thread(self._process.wait)
+        self.end()
+        assert self._reaped is not None
+        await self._reaped
 
     def _new_id(self) -> int:
         self._next_id += 1
@@ -129,7 +136,7 @@ class Zygote:
             raise ValueError(f"a message of {len(packet)} bytes does not fit into a packet")
         if self._unsent or not self._sent(packet, descriptors or []):
             # The kernel duplicates descriptors when they are sent; what waits needs its own.
-            self._unsent.append((packet, [_duplicate(descriptor) for descriptor in descriptors or []]))
+            self._unsent.append((packet, [os.dup(descriptor) for descriptor in descriptors or []]))
             self._loop.add_writer(self._socket, self._on_writable)
 
     def _sent(self, packet: bytes, descriptors: list[int]) -> bool:
@@ -138,7 +145,7 @@ class Zygote:
         except BlockingIOError:
             return False
         except OSError:
-            self._loop.call_soon(self._detach)
+            self._loop.call_soon(self.end)
         return True
 
     def _on_writable(self) -> None:
@@ -156,7 +163,7 @@ class Zygote:
             except OSError:
                 packet = b""
             if not packet:
-                self._detach()
+                self.end()
                 return
             self._on_message(json.loads(packet))
 
@@ -172,10 +179,12 @@ class Zygote:
                 if not compilation.done():
                     compilation.set_result(None)
 
-    def _detach(self) -> None:
+    def end(self) -> None:
+        """Let go of the zygote, which then ends with every descendant; all are told. May be called twice."""
         if not self.alive:
             return
         self.alive = False
+        self._reaped = self._loop.run_in_executor(None, self._process.wait)
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
@@ -187,10 +196,6 @@ class Zygote:
         for compilation in self._compilations.values():
             if not compilation.done():
                 compilation.set_exception(ZygoteDied())
-
-
-def _duplicate(descriptor: int) -> int:
-    return os.dup(descriptor)
 
 
 def _close(descriptors: list[int]) -> None:
@@ -210,8 +215,16 @@ class Zygotes:
         key = (interpreter.path, at_exec)
         zygote = self._running.get(key)
         if zygote is None or not zygote.alive:
+            self._end_idle()
             zygote = self._running[key] = Zygote(interpreter, dict(at_exec))
         return zygote
+
+    def _end_idle(self) -> None:
+        """End those that were started for functions with variables of their own, and have none left."""
+        for key, zygote in list(self._running.items()):
+            if not zygote.alive or (key[1] and zygote.is_idle):
+                zygote.end()
+                del self._running[key]
 
     async def close(self) -> None:
         """End all of them; no process is left when this returns."""

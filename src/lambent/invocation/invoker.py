@@ -41,5 +41,5 @@ class Invoker:
 
 
 def _finish(scope: Scope, done: Callable[[InvocationResult], None], result: InvocationResult) -> None:
-    scope.running -= 1
+    scope.release()
     done(result)

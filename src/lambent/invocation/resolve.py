@@ -61,7 +61,10 @@ class Resolver:
 
     def _keep(self, key: FunctionKey, qualifier: str | None, resolved: Resolved) -> None:
         if len(self._serving) >= self._capacity and key not in self._serving:
+            # What is no longer watched could not be ended when it is replaced.
+            _, document_id = next(iter(self._serving.items()))
             self._forget(next(iter(self._serving)))
+            self._on_replaced(document_id)
         self._serving[key] = resolved.version.document_id
         self.cached[key, qualifier] = resolved
 
@@ -77,7 +80,10 @@ class Resolver:
             self._tasks.start(self._retire(key, document_id), f"retirement of {key.arn()}")
 
     async def _retire(self, key: FunctionKey, document_id: str) -> None:
-        head = await self._store.load(key)
+        seen = -1
+        while seen != self._changes:
+            seen = self._changes
+            head = await self._store.load(key)
         if head is not None and head.serving is not None and head.serving.document_id == document_id:
             # Still served, so still to be watched: another change may replace it before the next call.
             self._serving.setdefault(key, document_id)
