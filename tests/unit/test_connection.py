@@ -400,3 +400,10 @@ def test_garbage_behind_a_request_waits_for_that_requests_answer(peer: Peer, han
     handler.requests[0][1].respond(OK, keep_alive=True)
     assert peer.transport.written == OK + b"400"
     assert peer.transport.closed
+
+
+def test_connect_is_refused(peer: Peer, handler: Handler) -> None:
+    peer.sends(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\nrest")
+    assert not handler.requests
+    assert peer.transport.written == b"400"
+    assert peer.transport.closed

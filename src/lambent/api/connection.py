@@ -4,8 +4,9 @@ httptools parses, asyncio does TLS, the rest is here: limits, time-outs, pipelin
 ``Expect: 100-continue``, draining. What a request means is not known here: a
 :class:`Handler` gets it whole and answers with bytes.
 
-Requests of one connection are handled one after another; further ones wait in the
-kernel's buffer, because reading stops while one is being handled.
+Requests of one connection are handled one after another. Reading stops as soon as one
+waits for the one before it; what that same read brought waits too, the rest stays in
+the kernel's buffer.
 """
 
 from __future__ import annotations
@@ -213,9 +214,6 @@ class Connection(asyncio.Protocol):
         self._is_complete = False
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Refused when the head was complete; the parser says so once more.
-            return
         except httptools.HttpParserCallbackError as error:
             refusal = error.__context__
             if not isinstance(refusal, _Refused):

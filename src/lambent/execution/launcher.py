@@ -84,7 +84,7 @@ class ProcessLauncher:
             # The function runs without byte code too, only its imports take longer.
             _logger.warning("%s was not compiled: its zygote ended", version.key.arn())
             return
-        if self._offers_boto3(interpreter) and await asyncio.to_thread(_mentions_boto3, folder):
+        if self._boto3.supports(interpreter) and await asyncio.to_thread(_mentions_boto3, folder):
             self._tasks.start(self._compile_boto3(interpreter), "compilation of boto3")
 
     async def _compile_boto3(self, interpreter: Interpreter) -> None:
@@ -97,9 +97,6 @@ class ProcessLauncher:
 
     async def _compile(self, folder: Path, interpreter: Interpreter) -> None:
         await self._zygotes.get(interpreter, {}).compile(folder, self._pycache_of(interpreter))
-
-    def _offers_boto3(self, interpreter: Interpreter) -> bool:
-        return self._boto3.supports(interpreter)
 
     async def _launch(self, environment: ExecutionEnvironment) -> None:
         version = environment.version
@@ -129,7 +126,7 @@ class ProcessLauncher:
             "variables": self._variables(environment, folder),
             **self._sandbox.walls(version),
             "pycache_prefix": str(self._pycache_of(interpreter)),
-            "extra_path": [str(self._boto3.folder)] if self._offers_boto3(interpreter) else [],
+            "extra_path": [str(self._boto3.folder)] if self._boto3.supports(interpreter) else [],
         }
 
     def _pycache_of(self, interpreter: Interpreter) -> Path:

@@ -62,8 +62,8 @@ class Resolver:
     def _keep(self, key: FunctionKey, qualifier: str | None, resolved: Resolved) -> None:
         if len(self._serving) >= self._capacity and key not in self._serving:
             # What is no longer watched could not be ended when it is replaced.
-            _, document_id = next(iter(self._serving.items()))
-            self._forget(next(iter(self._serving)))
+            oldest, document_id = next(iter(self._serving.items()))
+            self._forget(oldest)
             self._on_replaced(document_id)
         self._serving[key] = resolved.version.document_id
         self.cached[key, qualifier] = resolved
