@@ -139,7 +139,9 @@ def test_follower_ends_with_the_store_and_misses_nothing(tmp_path: Path) -> None
         await book.store.stop()
         assert await task == ["one", "two"]
 
-    run(tmp_path, scenario)
+    # The follower's look and the writer's last write race; once is no proof.
+    for attempt in range(40):
+        run(tmp_path / str(attempt), scenario)
 
 
 def test_follower_crosses_segments(tmp_path: Path) -> None:

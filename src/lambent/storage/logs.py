@@ -124,6 +124,7 @@ class FileLogStore:
         # Between both.
         self._wake = threading.Event()
         self._hurry = threading.Event()
+        self._is_ended = True
         self._stopping = False
         self._writer: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -147,6 +148,7 @@ class FileLogStore:
         self._loop = asyncio.get_running_loop()
         self._stopping = False
         await asyncio.to_thread(self._take_stock)
+        self._is_ended = False
         self._writer = threading.Thread(target=self._serve, name="lambent-logs", daemon=True)
         self._writer.start()
 
@@ -159,6 +161,8 @@ class FileLogStore:
         self._wake.set()
         self._hurry.set()
         await asyncio.to_thread(writer.join)
+        # Only now: followers that end before the last write would miss it.
+        self._is_ended = True
         self._report_flush(self._flushes)
 
     def append(self, group: Group, stream: str, at: float, text: bytes) -> None:
@@ -209,8 +213,10 @@ class FileLogStore:
             await self.flush()
             place = (0, 0)
             while True:
-                # Cleared before the look: what is written during it wakes us again.
+                # Both before the look: what is written during it wakes us again, and an end
+                # that was reached before it leaves nothing to be written after it.
                 written.clear()
+                is_last_look = self._is_ended or not follow
                 while True:
                     records, place = await asyncio.to_thread(self._read_some, group, place)
                     if not records:
@@ -220,7 +226,7 @@ class FileLogStore:
                         if record.at >= oldest:
                             for event in _events(record):
                                 yield event
-                if not follow or self._writer is None:
+                if is_last_look:
                     return
                 await written.wait()
         finally:
