@@ -138,7 +138,7 @@ def test_the_codec_refuses_what_the_page_calls_refused(operation: str, member: s
 
 @pytest.mark.parametrize(
     ("operation", "given", "served"),
-    [("TagResource", {}, None), ("CreateFunction", {"Layers": ["x"]}, SERVED["CreateFunction"])],
+    [("PublishLayerVersion", {}, None), ("CreateFunction", {"Layers": ["x"]}, SERVED["CreateFunction"])],
 )
 def test_the_page_quotes_the_refusal(
     operation: str, given: dict[str, Any], served: frozenset[str] | None

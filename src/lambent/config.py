@@ -386,8 +386,7 @@ class Aws:
     endpoint_url: str | None = _setting(
         _optional(_text(_URL + "|aws", "a URL, or aws")),
         None,
-        "where the server's own calls go: a URL, or `aws` for AWS itself",
-        served=(),
+        "where the server's own calls go (code from S3): a URL, or `aws` for AWS itself",
     )
 
 

@@ -26,6 +26,7 @@ from lambent.api.service import Service
 from lambent.clock import Clock, SystemClock
 from lambent.config import ConfigurationError, Settings, environment
 from lambent.control.activation import finish_unsettled, keep_collecting
+from lambent.control.code_source import S3CodeSource
 from lambent.control.operation import Services
 from lambent.execution.launcher import FunctionEndpoints, ProcessLauncher
 from lambent.execution.pool import EnvironmentPool
@@ -217,6 +218,7 @@ def _build_service(
         runtime_check=execution.runtimes.check,
         account_limit=settings.concurrency.account_limit,
         start_task=tasks.start,
+        fetch_code=S3CodeSource(settings.aws.endpoint_url, clock).fetch,
     )
     answers = Answers(clock)
     codec = Codec()

@@ -12,8 +12,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lambent.clock import ManualClock
-from lambent.control.operation import Call, Services
+from lambent.control.functions import create_function, get_function_configuration
+from lambent.control.operation import Call, Output, Services
+from lambent.model.errors import ServiceError
 from lambent.model.functions import (
     CodePackage,
     FunctionHead,
@@ -154,3 +158,31 @@ async def open_rig(location: Path | str) -> AsyncIterator[Rig]:
     finally:
         await rig.functions.stop()
         directory.close()
+
+
+Run = Callable[[Callable[[Rig], Awaitable[None]]], None]
+"""Runs a scenario with services in a fresh data directory."""
+
+Operation = Callable[[Services, Call], Awaitable[Any]]
+
+
+async def created(rig: Rig, name: str = "f", **members: Any) -> Output:
+    """Create a function and wait until it is Active; return the answer of CreateFunction."""
+    reply = await create_function(rig.services, rig.create_call(name, **members))
+    await rig.settled()
+    return reply
+
+
+async def shown(rig: Rig, name: str = "f", **members: Any) -> Output:
+    """Return what GetFunctionConfiguration shows."""
+    return await get_function_configuration(rig.services, rig.call(FunctionName=name, **members))
+
+
+async def refused(
+    rig: Rig, operation: Operation, call: Call, error: type[ServiceError], text: str | None = None
+) -> str:
+    """Return the text with which a call is refused."""
+    with pytest.raises(error) as caught:
+        await operation(rig.services, call)
+    assert text is None or caught.value.message == text
+    return str(caught.value.message)

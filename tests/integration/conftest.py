@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+
+from tests.integration.wire import Peer
 
 ROLE = "arn:aws:iam::000000000000:role/execution"
 RUNTIME = f"python3.{sys.version_info.minor}"
@@ -134,6 +137,23 @@ def client(server: RunningServer) -> Any:
     return server.client()
 
 
+@pytest.fixture(scope="session")
+def trusting(server: RunningServer) -> Any:
+    """A client that sends what it is given."""
+    return server.client(parameter_validation=False)
+
+
+@pytest.fixture
+def name(client: Any, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A name that no other test uses; a function of that name is gone after the test."""
+    chosen = re.sub(r"\W+", "-", request.node.name)[:60]
+    yield chosen
+    try:
+        client.delete_function(FunctionName=chosen)
+    except client.exceptions.ResourceNotFoundException:
+        return
+
+
 @pytest.fixture
 def deploy(client: Any) -> Iterator[Callable[..., str]]:
     """Create functions by source; they are deleted after the test."""
@@ -144,3 +164,20 @@ def deploy(client: Any) -> Iterator[Callable[..., str]]:
             client.delete_function(FunctionName=name)
         except client.exceptions.ResourceNotFoundException:
             continue
+
+
+@pytest.fixture
+def peer(server: RunningServer) -> Iterator[Peer]:
+    """A connection to the shared server."""
+    peer = Peer(server.port)
+    yield peer
+    peer.close()
+
+
+@pytest.fixture(scope="module")
+def hello(server: RunningServer) -> Iterator[str]:
+    """The function ``hello`` in the server's own account in us-east-1: the event, and whether it has a context."""
+    client = server.client()
+    source = "def handler(event, context): return [event, context.client_context is not None]"
+    yield Functions(client)(source, FunctionName="hello")
+    client.delete_function(FunctionName="hello")

@@ -238,7 +238,6 @@ def test_unknown_variable_names_the_nearest_known_one(name: str, nearest: str, t
         ("LAMBENT_SANDBOX_NETWORK", "none", "sandbox.network = none"),
         ("LAMBENT_ASYNC_RETRY_DELAYS", "60,120", "async.retry_delays = 60, 120"),
         ("LAMBENT_ASYNC_MAX_BACKLOG", "5", "async.max_backlog = 5"),
-        ("LAMBENT_AWS_ENDPOINT_URL", "aws", "aws.endpoint_url = aws"),
         ("LAMBENT_RUNTIMES_NODEJS22_X", "/bin/node", 'runtimes."nodejs22.x"'),
     ],
 )

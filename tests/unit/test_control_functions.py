@@ -9,13 +9,24 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tests.contract.rig import ACCOUNT, REGION, ROLE, Rig, open_rig, zip_of
+from tests.contract.rig import (
+    ACCOUNT,
+    REGION,
+    ROLE,
+    Operation,
+    Rig,
+    Run,
+    created,
+    open_rig,
+    refused,
+    shown,
+    zip_of,
+)
 
 from lambent import limits
 from lambent.control.account import get_account_settings
@@ -30,7 +41,6 @@ from lambent.control.functions import (
     update_function_code,
     update_function_configuration,
 )
-from lambent.control.operation import Call, Output, Services
 from lambent.model.errors import (
     AccessDeniedException,
     InvalidParameterValueException,
@@ -48,44 +58,6 @@ ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
 KEY = FunctionKey(ACCOUNT, REGION, "f")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 CREATING = "The function is being created."
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[[Callable[[Rig], Awaitable[None]]], None]:
-    """Run a scenario with services in a fresh data directory."""
-
-    def run(scenario: Callable[[Rig], Awaitable[None]]) -> None:
-        async def main() -> None:
-            async with open_rig(tmp_path / "data") as rig:
-                await scenario(rig)
-
-        asyncio.run(main())
-
-    return run
-
-
-Run = Callable[[Callable[[Rig], Awaitable[None]]], None]
-Operation = Callable[[Services, Call], Awaitable[Any]]
-
-
-async def created(rig: Rig, name: str = "f", **members: Any) -> Output:
-    """Create a function and wait until it is Active."""
-    reply = await create_function(rig.services, rig.create_call(name, **members))
-    await rig.settled()
-    return reply
-
-
-async def shown(rig: Rig, name: str = "f", **members: Any) -> Output:
-    return await get_function_configuration(rig.services, rig.call(FunctionName=name, **members))
-
-
-async def refused(
-    rig: Rig, operation: Operation, call: Call, error: type[ServiceError], text: str | None = None
-) -> str:
-    with pytest.raises(error) as caught:
-        await operation(rig.services, call)
-    assert text is None or caught.value.message == text
-    return str(caught.value.message)
 
 
 # -- create
@@ -314,8 +286,13 @@ def test_earlier_check_wins(run: Run) -> None:
     async def scenario(rig: Rig) -> None:
         await created(rig)
         wrong: dict[str, Any] = {}
-        texts = []
+        texts = [await refused(rig, create_function, rig.create_call(), ResourceConflictException)]
+        access_point = f"arn:aws:elasticfilesystem:{REGION}:{ACCOUNT}:access-point/fsap-0123456789abcdef0"
         for member, value in (
+            ("Tags", {"aws:x": ""}),
+            ("SnapStart", {"ApplyOn": "PublishedVersions"}),
+            ("FileSystemConfigs", [{"Arn": access_point, "LocalMountPath": "/mnt/data"}]),
+            ("LoggingConfig", {"SystemLogLevel": "INFO"}),
             ("Environment", {"Variables": {"AWS_REGION": ""}}),
             ("Code", {"ZipFile": b"no zip"}),
             ("Code", {}),
@@ -325,7 +302,9 @@ def test_earlier_check_wins(run: Run) -> None:
             ("Code", {"ZipFile": b"x" * (limits.ZIPPED_CODE_BYTES + 1)}),
         ):
             wrong[member] = value
-            call = rig.create_call(**{"name": "f", **wrong} if "FunctionName" not in wrong else wrong)
+            call = rig.create_call(
+                **{"name": "f", "Runtime": "python3.11", **wrong} if "FunctionName" not in wrong else wrong
+            )
             texts.append((await refused(rig, create_function, call, ServiceError))[:30])
         assert len(set(texts)) == len(texts)
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lambent.control import account, functions
+from lambent.control import account, functions, tags
 from lambent.control.operation import Call, Services
 
 
@@ -29,21 +29,28 @@ def _operation(run: Callable[[Services, Call], Awaitable[dict[str, Any] | None]]
 _CONFIGURATION = (
     "FunctionName Role Handler Description Timeout MemorySize Environment Runtime "
     "TracingConfig EphemeralStorage LoggingConfig "
+    "VpcConfig FileSystemConfigs KMSKeyArn DeadLetterConfig SnapStart "
 )
 
 OPERATIONS: dict[str, Operation] = {
     "CreateFunction": _operation(
-        functions.create_function, _CONFIGURATION + "Code.ZipFile PackageType Architectures"
+        functions.create_function,
+        _CONFIGURATION + "Code.ZipFile Code.S3Bucket Code.S3Key Code.S3ObjectVersion Code.SourceKMSKeyArn "
+        "PackageType Architectures Tags",
     ),
     "GetFunction": _operation(functions.get_function, "FunctionName Qualifier"),
     "GetFunctionConfiguration": _operation(functions.get_function_configuration, "FunctionName Qualifier"),
     "UpdateFunctionCode": _operation(
-        functions.update_function_code, "FunctionName ZipFile Architectures DryRun RevisionId"
+        functions.update_function_code,
+        "FunctionName ZipFile S3Bucket S3Key S3ObjectVersion SourceKMSKeyArn Architectures DryRun RevisionId",
     ),
     "UpdateFunctionConfiguration": _operation(
         functions.update_function_configuration, _CONFIGURATION + "RevisionId"
     ),
     "DeleteFunction": _operation(functions.delete_function, "FunctionName Qualifier"),
     "ListFunctions": _operation(functions.list_functions, "FunctionVersion Marker MaxItems"),
+    "TagResource": _operation(tags.tag_resource, "Resource Tags"),
+    "UntagResource": _operation(tags.untag_resource, "Resource TagKeys"),
+    "ListTags": _operation(tags.list_tags, "Resource"),
     "GetAccountSettings": _operation(account.get_account_settings, ""),
 }

@@ -72,6 +72,15 @@ OVERRIDES: tuple[Override, ...] = (
     Override("SubnetIds", {"null_elements": True}, _ERRORS),
     Override("SecurityGroupId", {"min": 0, "max": 1024, "pattern": "sg-[0-9a-zA-Z]*"}, _ERRORS),
     Override("SecurityGroupIds", {"null_elements": True}, _ERRORS),
+    Override(
+        "FileSystemArn",
+        {
+            "pattern": rf"arn:aws[a-zA-Z-]*:elasticfilesystem:{_REGION}:\d{{12}}:access-point/"
+            r"fsap-[a-f0-9]{17}$|^arn:aws[-a-z]*:s3files:[0-9a-z-:]+:file-system/fs-[0-9a-f]{17,40}/"
+            r"access-point/fsap-[0-9a-f]{17,40}"
+        },
+        _NEWER_MODEL,
+    ),
     Override("S3Key", {"pattern": ".*"}, _NEWER_MODEL),
     Override("S3ObjectVersion", {"pattern": ".*"}, _NEWER_MODEL),
     # Permissions.
@@ -97,10 +106,12 @@ OVERRIDES: tuple[Override, ...] = (
     Override(
         "TaggableResource",
         {
+            "min": 1,
+            "max": 10_000,
             "pattern": rf"arn:(aws[a-zA-Z-]*):lambda:{_REGION}:\d{{12}}:("
             r"function:[a-zA-Z0-9-_]+(:(\$LATEST|[a-zA-Z0-9-_]+))?|layer:([a-zA-Z0-9-_]+)|"
             rf"code-signing-config:csc-[a-z0-9]{{17}}|event-source-mapping:{_UUID}|"
-            "capacity-provider:[a-zA-Z0-9-_]+)"
+            "capacity-provider:[a-zA-Z0-9-_]+)",
         },
         _TAGS,
     ),
@@ -151,6 +162,7 @@ PRINTED_OPERATIONS: Mapping[str, str] = {"Invoke": "InvokeFunction"}
 
 NO_EFFECT: Mapping[str, Any] = {
     "Architectures": ["x86_64"],
+    "Code.S3ObjectStorageMode": "COPY",
     "EphemeralStorage.Size": 512,
     "InvocationType": "RequestResponse",
     "InvokeMode": "BUFFERED",
@@ -158,6 +170,7 @@ NO_EFFECT: Mapping[str, Any] = {
     "LogType": "None",
     "MemorySize": 128,
     "PackageType": "Zip",
+    "S3ObjectStorageMode": "COPY",
     "SnapStart.ApplyOn": "None",
     "Timeout": 3,
     "TracingConfig.Mode": "PassThrough",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
 import time
 import uuid
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from lambent import limits
+from lambent.control.kept import check_kept, merge_kept
 from lambent.execution.launcher import runtime_version_arn
 from lambent.model.errors import InvalidParameterValueException
 from lambent.model.functions import (
@@ -118,8 +118,8 @@ def changed_version(
         code: a new package.
 
     Raises:
-        InvalidParameterValueException: environment variables, log levels or a handler
-            that cannot be had.
+        InvalidParameterValueException: a handler, environment variables, log levels, a
+            file system or SnapStart that cannot be had.
 
     Source: docs/aws-behaviour.md, functions 7.7.
     """
@@ -142,6 +142,8 @@ def changed_version(
         changes["logging"] = merge_logging(current.logging, given["LoggingConfig"])
     if code is not None:
         changes["code"] = code
+    changes["kept"] = merge_kept(current.kept, given, current.key)
+    check_kept(changes["kept"], changes.get("runtime", current.runtime))
     return dataclasses.replace(current, document_id=uuid.uuid4().hex, modified_at=now, **changes)
 
 
@@ -213,15 +215,6 @@ def merge_logging(current: LoggingConfig, given: Mapping[str, Any]) -> LoggingCo
     return LoggingConfig(group=group, format=log_format)
 
 
-def architecture_warning(given: Mapping[str, Any]) -> str | None:
-    """Return what to tell a caller whose code is made for other machines than this one."""
-    wanted = (given.get("Architectures") or [None])[0]
-    here = {"aarch64": "arm64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine())
-    if wanted is None or wanted == here:
-        return None
-    return f"the architecture {wanted} is kept and shown, but this machine runs code for {here}"
-
-
 def render_configuration(
     head: FunctionHead, reply: Reply, *, qualifier: str | None = None
 ) -> FunctionConfigurationTypeDef:
@@ -256,6 +249,7 @@ def render_configuration(
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
         "LoggingConfig": _render_logging(version.logging),
     }
+    shown |= version.kept  # type: ignore[typeddict-item]  # as AWS shows it
     if version.variables is not None:
         shown["Environment"] = {"Variables": dict(version.variables)}
     if reply is not Reply.LIST:
@@ -300,7 +294,6 @@ def render_moment(at: float) -> str:
 __all__ = [
     "RESERVED_VARIABLES",
     "Reply",
-    "architecture_warning",
     "changed_version",
     "check_variables",
     "merge_logging",

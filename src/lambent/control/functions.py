@@ -10,24 +10,28 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from lambent import limits
 from lambent.control.activation import start_activation
 from lambent.control.code import render_link
+from lambent.control.code_source import S3Object
 from lambent.control.configuration import (
     Reply,
-    architecture_warning,
     changed_version,
     new_version,
     render_configuration,
 )
+from lambent.control.kept import tell_kept
 from lambent.control.operation import Call, Output, Services, Target, find_target
 from lambent.control.states import begin_update, check_changeable, check_revision, new_head
+from lambent.control.tags import check_tags
 from lambent.model.errors import (
+    CodeStorageExceededException,
     InvalidParameterValueException,
     ResourceConflictException,
     ResourceNotFoundException,
@@ -49,9 +53,8 @@ async def create_function(services: Services, call: Call) -> Output:
     When this returns, code and configuration survive a crash of the machine.
     """
     given = call.input
-    data = _source(given.get("Code") or {})
-    if data is not None:
-        packages.check_zipped_size(data)
+    source = given.get("Code") or {}
+    _check_sent(source)
     reference = parse_function_reference(given["FunctionName"], narrow=True)
     assert reference is not None, "the codec has applied the pattern"
     check_new_name(reference)
@@ -66,13 +69,16 @@ async def create_function(services: Services, call: Call) -> Output:
             "Runtime and Handler are mandatory parameters for functions created with deployment packages."
         )
     _check_runtime(services, call)
-    data = await _check_source(data)
-    version = new_version(target.key, given, await packages.describe(data), now=services.clock.now())
-    _warn_of_architecture(call)
+    data, code = await _read_package(services, call, source)
+    await _check_storage(services, target, code.size)
+    version = new_version(target.key, given, code, now=services.clock.now())
+    tags = given.get("Tags") or {}
+    check_tags(tags)
+    call.warnings.extend(tell_kept({**given, **source}))
     if await services.functions.load(target.key) is not None:
         _refuse_taken(target)
     await services.code.put(data)
-    head = new_head(version)
+    head = new_head(version, tags)
     try:
         await services.functions.create(head)
     except AlreadyExists:
@@ -85,13 +91,19 @@ async def get_function(services: Services, call: Call) -> Output:
     """Return configuration, and where the code can be fetched for ten minutes."""
     target = find_target(call, "GetFunction")
     head = await _load(services, target)
-    return {
+    code = head.latest.code
+    output: Output = {
         "Configuration": render_configuration(head, Reply.GET, qualifier=target.qualifier),
         "Code": {
             "RepositoryType": "S3",
-            "Location": render_link(services, call.base_url, head.latest.code.sha256),
+            "Location": render_link(services, call.base_url, code.sha256),
         },
     }
+    if code.kms_key_arn is not None:
+        output["Code"]["SourceKMSKeyArn"] = code.kms_key_arn
+    if head.tags:
+        output["Tags"] = dict(head.tags)
+    return output
 
 
 async def get_function_configuration(services: Services, call: Call) -> Output:
@@ -104,20 +116,18 @@ async def get_function_configuration(services: Services, call: Call) -> Output:
 async def update_function_code(services: Services, call: Call) -> Output:
     """Give the function another package; the former one serves until the new one is ready."""
     given = call.input
-    data = _source(given)
-    if data is not None:
-        packages.check_zipped_size(data)
+    _check_sent(given)
     target = find_target(call, "UpdateFunctionCode", narrow=True)
 
     async def change(current: FunctionVersion) -> FunctionVersion:
-        checked = await _check_source(data)
-        code = await packages.describe(checked)
+        data, code = await _read_package(services, call, given)
+        await _check_storage(services, target, code.size - current.code.size)
         if not given.get("DryRun"):
-            await services.code.put(checked)
+            await services.code.put(data)
         return _with_code(services, current, given, code)
 
     head = await _update(services, call, target, change)
-    _warn_of_architecture(call)
+    call.warnings.extend(tell_kept(given))
     return _output(render_configuration(head, Reply.UPDATE))
 
 
@@ -131,6 +141,7 @@ async def update_function_configuration(services: Services, call: Call) -> Outpu
         return changed_version(current, call.input, now=services.clock.now())
 
     head = await _update(services, call, target, change)
+    call.warnings.extend(tell_kept(call.input))
     return _output(render_configuration(head, Reply.UPDATE))
 
 
@@ -231,17 +242,56 @@ def _with_code(
     return changed_version(current, changes, now=now, code=code)
 
 
-def _source(given: dict[str, Any]) -> bytes | None:
-    """Return the package that the caller sent, None when there is none."""
-    return cast("bytes | None", given.get("ZipFile"))
+def _check_sent(source: Mapping[str, Any]) -> None:
+    """Refuse a package whose size alone is too much: that is told before anything else."""
+    if (data := source.get("ZipFile")) is not None:
+        packages.check_zipped_size(data)
 
 
-async def _check_source(data: bytes | None) -> bytes:
-    """Refuse a package that is not there or cannot be unpacked."""
-    if data is None:
+async def _read_package(
+    services: Services, call: Call, source: Mapping[str, Any]
+) -> tuple[bytes, CodePackage]:
+    """Return the package that the caller sent, or named in S3, and what is stored beside it.
+
+    Args:
+        services: whose ``fetch_code`` reads from S3.
+        call: whose region S3 is asked for.
+        source: the members of the model's ``FunctionCode``.
+
+    Raises:
+        InvalidParameterValueException: there is no source, or more than one; S3 does
+            not give it; it cannot be unpacked.
+        RequestEntityTooLargeException: it is too large.
+
+    Source: docs/aws-behaviour.md, functions 7.6.
+    """
+    data: bytes | None = source.get("ZipFile")
+    bucket, key, version = (source.get(member) for member in ("S3Bucket", "S3Key", "S3ObjectVersion"))
+    if data is not None:
+        if bucket or key or version:
+            raise InvalidParameterValueException(
+                "Please do not provide other FunctionCode parameters when providing a ZipFile."
+            )
+    elif bucket and key:
+        data = await services.fetch_code(S3Object(bucket, key, version), call.caller.region)
+    else:
         raise InvalidParameterValueException("Please provide a source for function code.")
     await packages.inspect(data)
-    return data
+    code = await packages.describe(data)
+    return data, dataclasses.replace(code, kms_key_arn=source.get("SourceKMSKeyArn") or None)
+
+
+async def _check_storage(services: Services, target: Target, added: int) -> None:
+    """Refuse a package that the account has no room for.
+
+    Raises:
+        CodeStorageExceededException: all packages together would be over the quota.
+
+    Source: docs/aws-behaviour.md, functions 7.4.
+    """
+    _, stored = await services.functions.usage(target.key.account, target.key.region)
+    if added > 0 and stored + added > limits.ACCOUNT_CODE_BYTES:
+        raise CodeStorageExceededException("Code storage limit exceeded.")
 
 
 def _check_package_type(given: dict[str, Any]) -> None:
@@ -254,12 +304,6 @@ def _check_package_type(given: dict[str, Any]) -> None:
 def _check_runtime(services: Services, call: Call) -> None:
     warning = services.runtime_check(call.input["Runtime"])
     if warning is not None and warning not in call.warnings:
-        call.warnings.append(warning)
-
-
-def _warn_of_architecture(call: Call) -> None:
-    warning = architecture_warning(call.input)
-    if warning is not None:
         call.warnings.append(warning)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lambent.clock import Clock
+from lambent.control.code_source import FetchCode, S3CodeSource
 from lambent.model.functions import FunctionKey, FunctionVersion
 from lambent.model.invocations import Caller
 from lambent.model.names import derive_qualifier, locate, parse_function_reference
@@ -36,6 +37,7 @@ class Services:
         runtime_check: raises InvalidParameterValueException for a runtime that is
             refused; returns a warning for one that is replaced by another, else None.
         account_limit: concurrent executions of an account.
+        fetch_code: reads a package that lies in S3; unless given, no bucket exists.
         start_task: runs a coroutine in the background, keeps it, reports its failure.
         link_secret: signs download links; they end with the server.
         activation_slots: bounds the activations at work.
@@ -48,6 +50,7 @@ class Services:
     runtime_check: Callable[[str], str | None]
     account_limit: int
     start_task: Callable[[Coroutine[Any, Any, None], str], object]
+    fetch_code: FetchCode = field(default_factory=lambda: S3CodeSource(None).fetch)
     link_secret: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
     activation_slots: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(ACTIVATIONS_AT_ONCE)

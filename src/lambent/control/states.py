@@ -19,6 +19,7 @@ Source: docs/aws-behaviour.md, versions-permissions 5.3 and 5.4.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 
 from lambent.model.errors import PreconditionFailedException, ResourceConflictException
 from lambent.model.functions import FunctionHead, FunctionVersion, State, UpdateStatus
@@ -29,7 +30,7 @@ CREATING = ("The function is being created.", "Creating")
 Reason = tuple[str, str]
 
 
-def new_head(version: FunctionVersion) -> FunctionHead:
+def new_head(version: FunctionVersion, tags: Mapping[str, str]) -> FunctionHead:
     """Return the head of a function that has just been created."""
     return FunctionHead(
         key=version.key,
@@ -39,6 +40,7 @@ def new_head(version: FunctionVersion) -> FunctionHead:
         serving=None,
         state=State.PENDING,
         state_reason=CREATING,
+        tags=tags,
     )
 
 

@@ -5,6 +5,7 @@
     ServiceError                          raised by any room, answered by api/answers.py
     ├─ ValidationException            400  a member breaks the model's constraint
     ├─ InvalidParameterValueException 400  a value is well-formed and still wrong
+    ├─ CodeStorageExceededException   400  the account's packages fill its quota
     ├─ InvalidRequestContentException 400  body, client context or request id
     ├─ SerializationException         400  a member has another JSON type
     ├─ AccessDeniedException          403
@@ -78,6 +79,10 @@ class ValidationException(ServiceError):
 
 class InvalidParameterValueException(ServiceError):
     """A well-formed value that cannot be accepted here."""
+
+
+class CodeStorageExceededException(ServiceError):
+    """The account's packages would take more than it may store."""
 
 
 class InvalidRequestContentException(ServiceError):

@@ -12,9 +12,9 @@ from __future__ import annotations
 import base64
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 LATEST = "$LATEST"
 
@@ -69,10 +69,14 @@ _PARTITIONS = (
 
 @dataclass(frozen=True, slots=True)
 class CodePackage:
-    """The uploaded zip: ``sha256`` in hex, ``size`` in bytes."""
+    """The uploaded zip: ``sha256`` in hex, ``size`` in bytes.
+
+    ``kms_key_arn`` is shown, and nothing is encrypted with it.
+    """
 
     sha256: str
     size: int
+    kms_key_arn: str | None = None
 
     @property
     def sha256_base64(self) -> str:
@@ -100,6 +104,8 @@ class FunctionVersion:
         version: ``$LATEST`` or a published number as text.
         variables: environment variables, or None where none were ever given
             (AWS shows an empty ``Environment`` differently from an absent one).
+        kept: members that are shown and have no effect here, by AWS's names and in
+            AWS's form.
         modified_at: seconds since the epoch.
     """
 
@@ -119,6 +125,7 @@ class FunctionVersion:
     variables: Mapping[str, str] | None = None
     tracing_mode: str = "PassThrough"
     logging: LoggingConfig
+    kept: Mapping[str, Any] = field(default_factory=dict)
     modified_at: float
 
 
@@ -133,6 +140,7 @@ class FunctionHead:
             previous document while an update is in progress.
         state_reason: (text, code) while the function is not Active.
         update_reason: (text, code) while an update is in progress or has failed.
+        tags: of the function; no version has any.
     """
 
     key: FunctionKey
@@ -144,6 +152,7 @@ class FunctionHead:
     state_reason: tuple[str, str] | None = None
     update_status: UpdateStatus | None = None
     update_reason: tuple[str, str] | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def settled(self) -> bool:
