@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import httptools
 import pytest
@@ -53,6 +54,7 @@ def answers(clock: ManualClock) -> Answers:
 
 
 def test_a_result_has_its_headers_once_and_its_body_untouched(answers: Answers) -> None:
+    # Source: docs/aws-behaviour.md, clients 1.
     parsed = Parsed(answers.render(200, "id", b"{}", [("x-a", "1")]))
     assert (parsed.status, parsed.body) == (200, b"{}")
     assert parsed.headers == [
@@ -66,6 +68,7 @@ def test_a_result_has_its_headers_once_and_its_body_untouched(answers: Answers) 
 
 
 def test_a_204_has_neither_length_nor_body_and_a_202_has_length_zero(answers: Answers) -> None:
+    # Source: docs/aws-behaviour.md, clients 1.
     assert (
         not {"content-length", "content-type"} & dict(Parsed(answers.render(204, "id", b"")).headers).keys()
     )
@@ -78,6 +81,7 @@ def test_the_connections_end_is_announced(answers: Answers) -> None:
 
 
 def test_the_date_is_right_to_the_second(answers: Answers, clock: ManualClock) -> None:
+    # Source: docs/aws-behaviour.md, clients 1.
     seen = []
     for _ in range(3):
         seen.append(answers.date_line())
@@ -130,6 +134,7 @@ def test_a_throttle_tells_its_reason_first_and_when_to_come_again(answers: Answe
 
 @given(st.text())
 def test_no_text_can_break_an_answer(text: str) -> None:
+    # Source: docs/aws-behaviour.md, clients 1.
     answers = Answers(ManualClock(GOLDEN_SECOND))
     error = errors.InvalidParameterValueException(text, headers=(("x-lambent-warning", text),))
     parsed = Parsed(answers.render_error(error, "id", [("x-lambent-hint", text)]))
@@ -138,3 +143,25 @@ def test_no_text_can_break_an_answer(text: str) -> None:
     assert [name for name, _ in parsed.headers].count("content-length") == 1
     if text.encode("utf-8", "replace").decode() == text:
         assert json.loads(parsed.body)["message"] == text
+
+
+def _kinds(base: type[ServiceError]) -> Iterator[type[ServiceError]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
+
+
+@pytest.mark.parametrize("kind", list(_kinds(ServiceError)))
+def test_every_refusal_is_an_object_with_one_text_and_its_name_only_in_the_header(
+    answers: Answers, kind: type[ServiceError]
+) -> None:
+    # Source: docs/aws-behaviour.md, clients 1.
+    error = kind() if kind is errors.UnknownOperationException else kind("text")
+    parsed = Parsed(answers.render_error(error, "id"))
+    body = json.loads(parsed.body)
+    assert len({"message", "Message"} & set(body)) == 1
+    assert not {"__type", "code", "Code"} & set(body)
+    headers = dict(parsed.headers)
+    assert len(headers) == len(parsed.headers)
+    assert headers["x-amzn-errortype"] == kind.__name__
+    assert headers["content-type"] == "application/json"

@@ -1,21 +1,23 @@
 """One HTTP/1.1 connection: parse, hold back, hand over, write answers in order.
 
 httptools parses, asyncio does TLS, the rest is here: limits, time-outs, pipelining,
-``Expect: 100-continue``, draining. What a request means is not known here: a
-:class:`Handler` gets it whole and answers with bytes.
+``Expect: 100-continue``, ``Upgrade``, draining. What a request means is not known here:
+a :class:`Handler` gets it whole and answers with bytes.
 
 Requests of one connection are handled one after another. Reading stops as soon as one
 waits for the one before it; what that same read brought waits too, the rest stays in
 the kernel's buffer.
+
+After a refusal nothing more is understood, but it is still read for a while: closing
+while the peer sends would reset the connection, and the peer might never see its answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
 import httptools
 
@@ -27,12 +29,21 @@ from lambent.model.errors import BadRequestException, ServiceError
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Pools of the SDKs keep connections for up to 90 s; closing sooner shows them resets.
 KEEP_ALIVE_S = 300.0
+# A peer that does not read what it was answered is given up after so long.
+UNREAD_S = 300.0
+# What a peer sends after its refusal is read and dropped for so long, up to so much.
+LINGER_S = 30.0
+LINGER_BYTES = 128 << 20
 # Requests that wait for the one before them: reading stops here …
 _PIPELINED = 1
 # … and the connection is given up here.
 _PIPELINED_AT_MOST = 256
 # A body whose length has three digits is within every limit, and is not worth counting.
 _SHORT_DIGITS = 3
+_SLASH = ord("/")
+_VERSIONS = frozenset(("1.0", "1.1"))
+# Stands for the request before the first.
+_NO_REQUEST = Request(b"", b"/", {})
 # Bodies that are held over all connections together, before anybody is authenticated too.
 BUFFERED_BYTES = 1 << 30
 
@@ -131,16 +142,18 @@ class Listener:
 class Connection(asyncio.Protocol):
     """The protocol of one accepted socket."""
 
-    # Per connection: listener, transport, parser, what waits, flags. Per request being
-    # read: target, raw headers, request, body and its bounds, head size, start.
+    # Per connection: listener, transport, parser, what waits, flags, its end. Per request
+    # being read: target, raw headers, request, body and its bounds, head size, start.
     __slots__ = (
         "_active",
         "_body",
         "_body_bytes",
         "_body_limit",
         "_closing",
-        "_congested",
+        "_congested_at",
         "_current",
+        "_dropped",
+        "_ends_at",
         "_eof",
         "_head_bytes",
         "_idle_since",
@@ -151,6 +164,7 @@ class Connection(asyncio.Protocol):
         "_owes_continue",
         "_parser",
         "_paused",
+        "_plain_head",
         "_raw_headers",
         "_refused",
         "_request",
@@ -168,17 +182,24 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._active = False
         self._paused = False
-        self._congested = False
+        self._congested_at: float | None = None
         self._closing = False
+        # When the connection is cut, whatever is still to be sent or received.
+        self._ends_at: float | None = None
+        self._dropped = 0
         self._eof = False
-        self._idle_since = listener.clock.monotonic()
+        # When a sweep first found nothing to wait for; an answer begins it anew.
+        self._idle_since: float | None = None
         # Named as received; a method of dict takes each header without a frame of Python.
         self._raw_headers: dict[bytes, bytes] = {}
         self.on_header = self._raw_headers.__setitem__
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
-        self._request: Request = None  # type: ignore[assignment]  # set before a body or an end can come
-        self._current: Request = None  # type: ignore[assignment]  # set while a request is being handled
+        # Of a request that offers another protocol: its head without the offer.
+        self._plain_head = b""
+        # Being read, and being handled.
+        self._request = _NO_REQUEST
+        self._current = _NO_REQUEST
         self._owes_continue = False
         self.is_streaming = False
         self._is_advancing = False
@@ -201,34 +222,41 @@ class Connection(asyncio.Protocol):
         if len(listener.connections) >= listener.max_connections or listener.draining:
             transport.abort()
             return
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family != socket.AF_UNIX:
-            # A sync call may wait 15 minutes in silence; the kernel tells when the peer is gone.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listener.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; requests that are complete are handled or wait their turn."""
         if self._closing:
+            self._drop(len(data))
             return
-        self._is_complete = False
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError as error:
-            refusal = error.__context__
-            if not isinstance(refusal, _Refused):
-                raise
-            self._finish_reading(refusal.response)
-        except httptools.HttpParserError:
-            self._break(BadRequestException("The request is not valid HTTP/1.1."))
-        else:
-            if not self._is_complete:
-                self._note_unfinished(len(data))
+        while True:
+            self._is_complete = False
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                data = self._decline(data[offer.args[0] :])
+                continue
+            except httptools.HttpParserCallbackError as error:
+                refusal = error.__context__
+                if not isinstance(refusal, _Refused):
+                    raise
+                self._finish_reading(refusal.response)
+            except httptools.HttpParserError:
+                # What comes after a request that was to be the last is nobody's.
+                if self._head_bytes != 0 or self._request.keep_alive:
+                    self._break(BadRequestException("The request is not valid HTTP/1.1."))
+            else:
+                if not self._is_complete:
+                    self._note_unfinished(len(data))
+            return
 
     def eof_received(self) -> bool:
         """Keep a half-closed connection open until its requests are answered."""
         self._eof = True
-        return self._active or bool(self._waiting)
+        if (self._active or self._waiting) and self._transport.can_write_eof():
+            return True
+        self._close()
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the connection; what runs goes on, its answer is dropped."""
@@ -244,12 +272,14 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Take no further request from a peer that does not read its answers."""
-        self._congested = True
+        self._congested_at = self._listener.clock.monotonic()
         self._pause()
 
     def resume_writing(self) -> None:
         """Go on reading."""
-        self._congested = False
+        self._congested_at = None
+        if self._started_at is not None:
+            self._started_at = self._listener.clock.monotonic()
         if self._waiting and not self._active:
             self._advance()
         self._resume()
@@ -264,29 +294,40 @@ class Connection(asyncio.Protocol):
         """Decide what body is allowed before any of it is kept."""
         parser = self._parser
         raw = self._raw_headers
-        headers = dict(zip(map(bytes.lower, raw), raw.values(), strict=True))
+        # The parser leaves white space behind a value, which is no part of it (RFC 9110, 5.5).
+        headers = dict(zip(map(bytes.lower, raw), map(bytes.strip, raw.values()), strict=True))
         raw.clear()
         listener = self._listener
+        target = self._target
+        keep_alive = parser.should_keep_alive()
         request = self._request = Request(
             parser.get_method(),
-            self._target,
+            target,
             headers,
-            keep_alive=parser.should_keep_alive(),
+            keep_alive=keep_alive,
             trusted=listener.trusted,
         )
         self._target = b""
         self._head_bytes = -1
-        if parser.should_upgrade():
-            # The parser would take the body for another protocol's bytes.
-            error = BadRequestException("Protocol upgrades are not supported.")
-            raise _Refused(listener.handler.broken(error))
+        # Whatever is unusual has this header, cannot stay open (another version) or no path (CONNECT).
+        if b"connection" in headers or not keep_alive or target[0] != _SLASH:
+            self._check_unusual(request)
+            if self._plain_head:
+                return
         declared = headers.get(b"content-length")
         self._is_short = declared is not None and len(declared) <= _SHORT_DIGITS
         if not self._is_short:
             self._body_limit = listener.handler.max_body_bytes(request)
             if declared is not None and int(declared) > self._body_limit:
                 raise _Refused(listener.handler.too_large(request))
-        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
+            if declared is None and b"transfer-encoding" in headers:
+                self._check_coding(headers[b"transfer-encoding"])
+        # A client of HTTP/1.0 cannot mean it: it knows no interim answers.
+        if (
+            b"expect" in headers
+            and headers[b"expect"].lower() == b"100-continue"
+            and parser.get_http_version() == "1.1"
+        ):
             if self._active:
                 self._owes_continue = True
             else:
@@ -304,11 +345,12 @@ class Connection(asyncio.Protocol):
         if self._body_bytes > self._body_limit:
             raise _Refused(listener.handler.too_large(self._request))
         if listener.buffered > BUFFERED_BYTES:
-            error = BadRequestException("The server holds too many request bodies at the moment.", status=503)
-            raise _Refused(listener.handler.broken(error))
+            self._refuse("The server holds too many request bodies at the moment.", 503)
 
     def on_message_complete(self) -> None:
         """Hand the request over, or let it wait for the one before it."""
+        if self._plain_head:
+            return
         request = self._request
         if self._body_bytes:
             request.body = b"".join(self._body)
@@ -316,20 +358,21 @@ class Connection(asyncio.Protocol):
             request.held_bytes = self._body_bytes
             self._body_bytes = 0
             self._body = []
-        # Trailers come the same way as headers; they are nobody's.
-        self._raw_headers.clear()
+        if self._raw_headers:
+            # Trailers come the same way as headers; they are nobody's.
+            self._raw_headers.clear()
         self._is_complete = True
         self._head_bytes = 0
         self._started_at = None
         request.received_at = self._listener.clock.monotonic()
         if self._active:
+            self._owes_continue = False
             self._waiting.append(request)
             if len(self._waiting) >= _PIPELINED:
                 self._pause()
             if len(self._waiting) >= _PIPELINED_AT_MOST:
                 # What one read brought is parsed to its end, paused or not.
-                error = BadRequestException("Too many requests were sent without waiting for an answer.")
-                raise _Refused(self._listener.handler.broken(error))
+                self._refuse("Too many requests were sent without waiting for an answer.")
         else:
             self._active = True
             self._current = request
@@ -338,22 +381,30 @@ class Connection(asyncio.Protocol):
     # -- ours
 
     def check_time(self, now: float) -> None:
-        """Close when a request takes too long to arrive or nothing arrives for long.
+        """Close when a request takes too long to arrive, nothing arrives or nothing is read for long.
 
         The time in which a function runs is never counted.
         """
-        if self._active or self._closing:
+        congested_at = self._congested_at
+        if self._ends_at is not None and now > self._ends_at:
+            self._transport.abort()
+        elif congested_at is not None:
+            if now - congested_at > UNREAD_S:
+                self._transport.abort()
+        elif self._active or self._closing:
             return
-        if self._started_at is not None:
+        elif self._started_at is not None:
             if now - self._started_at > self._listener.request_timeout_s:
                 self._break(BadRequestException("The request did not arrive in time.", status=408))
+        elif self._idle_since is None:
+            self._idle_since = now
         elif now - self._idle_since > KEEP_ALIVE_S:
-            self._transport.close()
+            self._close()
 
     def drain(self) -> None:
         """Close now if nothing is being handled, else say so in the last answer."""
         if not self._active:
-            self._transport.close()
+            self._close()
         else:
             (self._waiting[-1] if self._waiting else self._current).keep_alive = False
 
@@ -381,7 +432,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_congested(self) -> bool:
         """Whether the transport's buffer is above its mark."""
-        return self._congested
+        return self._congested_at is not None
 
     def write(self, part: bytes) -> None:
         """Send a part of the response."""
@@ -392,32 +443,32 @@ class Connection(asyncio.Protocol):
     def respond(self, response: bytes, *, keep_alive: bool) -> None:
         """Send the response's last bytes, then handle the next request or close."""
         self._active = False
-        if self.is_closed:
+        if self._closing and self._refused is None:
             return
         self._listener.buffered -= self._current.held_bytes
         self._transport.write(response)
-        self._idle_since = now = self._listener.clock.monotonic()
+        self._idle_since = None
         if self._started_at is not None:
             # The next request's time begins when it is its turn.
-            self._started_at = now
+            self._started_at = self._listener.clock.monotonic()
         if self._owes_continue and not self._waiting:
             self._owes_continue = False
             self._transport.write(_CONTINUE)
         if self._waiting and keep_alive:
             if not self._is_advancing:
                 self._advance()
-        elif self._refused is not None:
-            self._transport.write(self._refused)
-            self._transport.close()
+        elif self._refused is not None and keep_alive:
+            refused, self._refused = self._refused, None
+            self._transport.write(refused)
+            self._linger()
         elif not keep_alive or self._eof or self._listener.draining:
-            self._closing = True
-            self._transport.close()
+            self._close()
 
     def _advance(self) -> None:
         """Handle what waits until one of them is not answered at once; a loop, not a recursion."""
         self._is_advancing = True
         try:
-            while self._waiting and not (self._active or self._congested or self.is_closed):
+            while self._waiting and not (self._active or self.is_congested or self.is_closed):
                 self._active = True
                 self._current = self._waiting.popleft()
                 self._listener.handler.handle(self._current, self)
@@ -435,9 +486,68 @@ class Connection(asyncio.Protocol):
         self._drop_body()
         if self._active:
             self._refused = response
+            self._pause()
         else:
             self._transport.write(response)
-            self._transport.close()
+            self._linger()
+
+    def _linger(self) -> None:
+        """Send no more, and drop what still comes until the peer has read its answer and closes."""
+        transport = self._transport
+        if self._eof or self._listener.draining:
+            self._close()
+            return
+        self._ends_at = self._listener.clock.monotonic() + LINGER_S
+        # TLS cannot close one direction; the answer says that it is the last one.
+        if transport.can_write_eof():
+            transport.write_eof()
+        if self._paused:
+            self._paused = False
+            transport.resume_reading()
+
+    def _drop(self, size: int) -> None:
+        self._dropped += size
+        if self._dropped > LINGER_BYTES:
+            self._close()
+
+    def _close(self) -> None:
+        """Close as soon as the peer has read what was written, or not in time."""
+        self._closing = True
+        self._refused = None
+        self._ends_at = self._listener.clock.monotonic() + UNREAD_S
+        self._transport.close()
+
+    def _refuse(self, message: str, status: int = 400) -> NoReturn:
+        """Stop the parser from inside a callback."""
+        raise _Refused(self._listener.handler.broken(BadRequestException(message, status=status)))
+
+    def _check_coding(self, coding: bytes) -> None:
+        """Refuse a body whose framing or coding is not understood (RFC 9112, 6.1)."""
+        if coding.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
+            self._refuse("Transfer-Encoding must be chunked, and HTTP/1.0 has none.")
+
+    def _check_unusual(self, request: Request) -> None:
+        """Refuse what is no HTTP/1, and note the head of an offer for :meth:`_decline`."""
+        version = self._parser.get_http_version()
+        if version not in _VERSIONS or request.method == b"CONNECT":
+            self._refuse("The request is not valid HTTP/1.1.")
+        if self._parser.should_upgrade():
+            lines = [
+                b"%b %b HTTP/%b" % (request.method, request.target, version.encode()),
+                *(b"%b: %b" % header for header in request.headers.items() if header[0] != b"upgrade"),
+            ]
+            self._plain_head = b"\r\n".join([*lines, b"", b""])
+
+    def _decline(self, rest: bytes) -> bytes:
+        """Return a request that offers another protocol, and what follows it, without the offer.
+
+        Whoever is asked may ignore it (RFC 9110, 7.8), but the parser takes what follows
+        such a head for the other protocol's bytes. curl and Java offer HTTP/2 with every
+        first request, whether it has a body or not.
+        """
+        self._parser = httptools.HttpRequestParser(self)
+        head, self._plain_head = self._plain_head, b""
+        return head + rest
 
     def _drop_body(self) -> None:
         self._listener.buffered -= self._body_bytes
@@ -450,7 +560,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._paused and not (self._closing or self._congested or self._waiting):
+        if self._paused and not (self._closing or self.is_congested or self._waiting):
             self._paused = False
             self._transport.resume_reading()
 

@@ -18,6 +18,9 @@ from lambent.config import ConfigurationError, Settings
 
 CONTROL_SOCKET = "control.sock"
 _BACKLOG = 4096
+# A synchronous call may be silent for 15 minutes: the kernel tells when the peer is gone,
+# and routers on the way do not forget the connection. Accepted sockets inherit it.
+_KEEP_ALIVE = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
 _OWED_INTERVAL_S = 0.01
 
 
@@ -125,6 +128,9 @@ async def _bind(host: str, port: int) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEP_ALIVE.items():
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
         sock.bind(address)
     except OSError as error:
         sock.close()

@@ -14,6 +14,8 @@ from lambent.model.errors import ForbiddenException
 
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 _SENT_BY_BROWSERS = frozenset((b"origin", b"sec-fetch-site"))
+# This server's own page, and whoever types an address. `same-site` is another port of this machine.
+_OWN_SITES = frozenset((b"same-origin", b"none"))
 _REMEMBERED = 1024
 _REMEMBERED_BYTES = 512
 
@@ -26,7 +28,7 @@ class OriginCheck:
     """
 
     def __init__(self, names: frozenset[str] = frozenset()) -> None:
-        self._names = names
+        self._names = frozenset(map(str.lower, names))
         self._accepted: set[bytes] = set()
 
     def check(self, headers: dict[bytes, bytes]) -> None:
@@ -46,8 +48,8 @@ class OriginCheck:
                 )
             if len(self._accepted) < _REMEMBERED and len(host) <= _REMEMBERED_BYTES:
                 self._accepted.add(host)
-        if headers.get(b"sec-fetch-site") == b"cross-site":
-            raise ForbiddenException("Requests from a page of another site are refused.")
+        if headers.get(b"sec-fetch-site", b"none") not in _OWN_SITES:
+            raise ForbiddenException("Requests from a page of another origin are refused.")
         origin = headers.get(b"origin")
         if origin is not None and origin.partition(b"://")[2] != (host or None):
             raise ForbiddenException(f"Origin {origin.decode('ascii', 'replace')} is not this server.")

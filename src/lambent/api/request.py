@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
+# No operation has a dozen; a megabyte of them would hold everybody else up for a second.
+_PAIRS = 1000
+_SLASH = ord("/")
+
 
 class Request:
     """Method, target, headers and body of one HTTP request.
@@ -49,13 +53,15 @@ class Request:
         self.body = b""
         self.held_bytes = 0
         self.received_at = 0.0
-        if not target.startswith(b"/"):
-            target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
+        if target[0] != _SLASH:
+            resource, mark, query = target.partition(b"://")[2].partition(b"?")
+            target = b"/" + resource.partition(b"/")[2] + mark + query
         self.path, _, self.query = target.partition(b"?")
 
     def query_pairs(self) -> list[tuple[str, str]]:
-        """Return the decoded pairs of the query in their order."""
-        return parse_qsl(self.query.decode("latin-1"), keep_blank_values=True, errors="replace")
+        """Return the decoded pairs of the query in their order: the first thousand, which is always all."""
+        pairs = b"&".join(self.query.split(b"&", _PAIRS)[:_PAIRS])
+        return parse_qsl(pairs.decode("latin-1"), keep_blank_values=True, errors="replace")
 
     def text_headers(self) -> dict[str, str]:
         """Return the headers as text."""

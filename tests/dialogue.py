@@ -1,0 +1,105 @@
+"""The other end of a connection, without sockets: a transport, a handler and a peer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lambent.api.connection import Connection, Exchange, Listener
+from lambent.api.request import Request
+from lambent.model.errors import ServiceError
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class FakeTransport(asyncio.Transport):
+    """Keeps what is written; reads nothing.
+
+    Args:
+        tls: whether it is one that cannot close a single direction.
+    """
+
+    def __init__(self, *, tls: bool = False) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+        self.aborted = False
+        self.ended = False
+        self.reading = True
+        self._tls = tls
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.closed
+        assert not self.ended
+        self.written += bytes(data)
+
+    def can_write_eof(self) -> bool:
+        return not self._tls
+
+    def write_eof(self) -> None:
+        assert not self._tls
+        self.ended = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+
+    def pause_reading(self) -> None:
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
+
+
+class Handler:
+    """Remembers requests; answers at once, or when the test says so."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[Request, Exchange]] = []
+        self.at_once = True
+        self.body_limit = 2000
+
+    def handle(self, request: Request, exchange: Exchange) -> None:
+        self.requests.append((request, exchange))
+        if self.at_once:
+            exchange.respond(OK, keep_alive=request.keep_alive)
+
+    def answer_next(self) -> None:
+        """Answer the request that was handed over last."""
+        request, exchange = self.requests[-1]
+        exchange.respond(OK, keep_alive=request.keep_alive)
+
+    def max_body_bytes(self, request: Request) -> int:
+        return self.body_limit
+
+    def too_large(self, request: Request) -> bytes:
+        return b"413"
+
+    def broken(self, error: ServiceError) -> bytes:
+        return str(error.status).encode()
+
+
+class Peer:
+    """A caller on the other end."""
+
+    def __init__(self, listener: Listener, *, tls: bool = False) -> None:
+        self.transport = FakeTransport(tls=tls)
+        self.connection: Connection = listener.accept()
+        self.connection.connection_made(self.transport)
+
+    def sends(self, data: bytes) -> None:
+        """Deliver bytes, as the event loop would: not to a transport that is closed."""
+        if not self.transport.closed:
+            self.connection.data_received(data)
+
+    def hangs_up(self) -> None:
+        """End the connection from this side."""
+        self.connection.connection_lost(None)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing more is sent to this peer after what was."""
+        return self.transport.ended or self.transport.closed
