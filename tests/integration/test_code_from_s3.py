@@ -23,17 +23,16 @@ import pytest
 
 from lambent.clock import ManualClock
 from lambent.control.code_source import DOWNLOAD_S, S3CodeSource, S3Object
-from lambent.limits import ZIPPED_CODE_BYTES
+from lambent.limits import UNZIPPED_CODE_BYTES
 from lambent.model.errors import (
     InvalidParameterValueException,
-    RequestEntityTooLargeException,
     ServiceError,
 )
 from tests.integration.conftest import RunningServer, running_server, wait_until_active
 from tests.integration.functions_harness import OTHER_PACKAGE, PACKAGE, create, refusal
 
 PLACE = S3Object("bucket", "key")
-TOO_LARGE = "Zipped size must be smaller than 52428800 bytes"
+TOO_LARGE = "Unzipped size must be smaller than 262144000 bytes"
 UNREACHABLE = (
     "Error occurred while GetObject. S3 Error Code: InternalError. "
     "S3 Error Message: We encountered an internal error. Please try again."
@@ -208,7 +207,7 @@ def _fetch(url: str, clock: ManualClock | None = None) -> bytes:
     ("respond", "error", "text"),
     [
         # Refused before the body is read: there is none.
-        (_answer(200, length=ZIPPED_CODE_BYTES + 1), RequestEntityTooLargeException, TOO_LARGE),
+        (_answer(200, length=UNZIPPED_CODE_BYTES), InvalidParameterValueException, TOO_LARGE),
         (_answer(200, b"half", length=8), InvalidParameterValueException, UNREACHABLE),
         (
             _answer(404, b"<not XML"),
@@ -259,7 +258,7 @@ def test_a_body_of_unknown_length_is_read_no_further_than_a_package_may_go() -> 
         except (BrokenPipeError, ConnectionResetError):
             return
 
-    with answering(endless) as (url, _), pytest.raises(RequestEntityTooLargeException) as caught:
+    with answering(endless) as (url, _), pytest.raises(InvalidParameterValueException) as caught:
         _fetch(url)
     assert caught.value.message == TOO_LARGE
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from lambent.api.authenticate import Authenticator
@@ -43,6 +45,13 @@ def test_an_unsigned_call_is_the_servers_own_account_and_region() -> None:
 def test_a_presigned_call_is_read_from_its_query() -> None:
     target = "/f?X-Amz-Credential=123456789012%2F20261120%2Feu-central-1%2Flambda%2Faws4_request"
     assert _identify(None, target) == Caller("123456789012", "eu-central-1", "123456789012")
+
+
+@pytest.mark.parametrize("region", ["..", "a b", "é", "\0", "x" * 65, "eu-west-1\n"])
+def test_what_can_be_no_region_counts_as_none(region: str) -> None:
+    scope = f"any/20261120/{region}/lambda/aws4_request"
+    assert _identify(_signed(scope)).region == "us-east-1"
+    assert _identify(None, f"/f?X-Amz-Credential={quote(scope, safe='')}").region == "us-east-1"
 
 
 @pytest.mark.parametrize(

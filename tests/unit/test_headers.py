@@ -31,9 +31,14 @@ def test_root_parent_and_sampling_of_the_caller_are_kept() -> None:
     assert render_trace(received, 0, ID, "1:aa:0") == "Root=1-5-6;Parent=77;Sampled=1;Lineage=1:aa:0"
 
 
-def test_a_trace_header_without_a_root_or_with_unprintable_bytes_is_not_passed_on() -> None:
-    for received in (b"", b"nonsense", b"Root=1-\xff", b"Root=\r\nX: y"):
+def test_a_trace_header_without_a_root_or_with_one_that_is_unprintable_or_too_long_is_not_passed_on() -> None:
+    for received in (b"", b"nonsense", b"Root=1-\xff", b"Root=\r\nX: y", b"Root=" + 129 * b"a"):
         assert render_trace(received, 0, ID, "1:aa:0").startswith("Root=1-00000000-")
+
+
+def test_parts_of_a_trace_header_that_are_too_long_are_left_out() -> None:
+    received = b"Root=1-5-6;Parent=" + 129 * b"7" + b";Sampled=" + 129 * b"1"
+    assert render_trace(received, 0, ID, "1:aa:0") == "Root=1-5-6;Sampled=0;Lineage=1:aa:0"
 
 
 def test_the_lineage_names_the_function_by_eight_hex_digits() -> None:

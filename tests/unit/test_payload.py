@@ -65,7 +65,21 @@ def test_a_client_context_is_decoded_to_its_json_text() -> None:
     assert check_client_context(encoded.rstrip("=")) == text
 
 
-@pytest.mark.parametrize("decoded", [b"[]", b"3", b"{", b"\xff{}", b""])
+@pytest.mark.parametrize(
+    "decoded",
+    [
+        b"[]",
+        b"3",
+        b"{",
+        b"\xff{}",
+        b"",
+        b'{"a":NaN}',
+        b'{"a":"\\ud800"}',
+        b"{} {}",
+        b"\xef\xbb\xbf{}",
+        b"\x00",
+    ],
+)
 def test_a_client_context_that_is_no_json_object_is_refused(decoded: bytes) -> None:
     with pytest.raises(InvalidRequestContentException) as caught:
         check_client_context(base64.b64encode(decoded).decode())

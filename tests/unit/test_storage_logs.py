@@ -7,15 +7,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 from lambent.clock import ManualClock
 from lambent.storage.contracts import LogEvent
 from lambent.storage.directory import DataDirectory
 from lambent.storage.logs import NOTICE_STREAM, FileLogStore, Group
-
-if TYPE_CHECKING:
-    import pytest
 
 GROUP = ("123456789012", "eu-west-1", "/aws/lambda/f")
 OTHER = ("123456789012", "eu-west-1", "/aws/lambda/" + "g" * 500)
@@ -224,8 +222,9 @@ def test_full_buffer_drops_counts_and_says_so(tmp_path: Path) -> None:
     run(tmp_path, scenario, buffer_bytes=1000)
 
 
-def test_full_disk_loses_lines_but_never_raises(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("a fault of ours")])
+def test_a_write_that_fails_loses_lines_but_never_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     async def scenario(book: Book) -> None:
         book.write("before\n")
@@ -237,7 +236,7 @@ def test_full_disk_loses_lines_but_never_raises(
             if path.suffix == ".log" and args and args[0] == "ab":
                 with opened(path, "ab") as file:
                     file.write(b"\x10\0\0\0half")
-                raise OSError(28, "No space left on device")
+                raise error
             return opened(path, *args, **options)  # type: ignore[call-overload]
 
         monkeypatch.setattr(Path, "open", full)

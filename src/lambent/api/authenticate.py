@@ -6,12 +6,16 @@ account, any other one the server's; the credential scope names the region.
 
 from __future__ import annotations
 
+import re
+
 from lambent.api.request import Request
 from lambent.model.invocations import Caller
 
 _REMEMBERED = 4096
 # Callers choose what is remembered; longer texts are parsed each time.
 _REMEMBERED_BYTES = 512
+# Callers choose it, and it becomes a part of ARNs, of variables and of the names of folders.
+_REGION = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class Authenticator:
@@ -19,7 +23,7 @@ class Authenticator:
 
     Args:
         account: of callers whose access key id is not 12 digits.
-        region: of callers that sign with no region.
+        region: of callers that sign with no region, or with what can be none.
     """
 
     def __init__(self, account: str, region: str) -> None:
@@ -51,7 +55,7 @@ class Authenticator:
         key, *scope = text.rsplit("/", 4)
         if not key:
             return self._anonymous
-        region = scope[1] if len(scope) == 4 else ""
+        region = scope[1] if len(scope) == 4 and _REGION.fullmatch(scope[1]) else ""
         is_account = len(key) == 12 and key.isascii() and key.isdigit()
         return Caller(
             key if is_account else self._anonymous.account,

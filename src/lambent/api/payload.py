@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 
 import msgspec
@@ -18,6 +17,7 @@ from lambent import limits
 from lambent.model.errors import InvalidRequestContentException
 
 _check = msgspec.json.Decoder(msgspec.Raw).decode
+_check_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _PLACE = re.compile(r" \(byte (\d+)\)$")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
@@ -71,11 +71,9 @@ def check_client_context(text: str) -> str:
     stripped = text.rstrip("=")
     try:
         decoded = base64.b64decode(stripped + "=" * (-len(stripped) % 4), validate=True).decode()
-        value = json.loads(decoded)
-    except (binascii.Error, ValueError, RecursionError):
+        _check_object(decoded)
+    except (binascii.Error, UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         raise invalid from None
-    if not isinstance(value, dict):
-        raise invalid
     return decoded
 
 

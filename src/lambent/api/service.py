@@ -36,6 +36,8 @@ from lambent.tasks import Tasks
 from lambent.wire.headers import request_ids
 
 _logger = logging.getLogger("lambent.api")
+# As every path, this one may end in a slash.
+_INVOCATIONS = (b"/invocations", b"/invocations/")
 
 
 class Service:
@@ -86,7 +88,7 @@ class Service:
         try:
             if not request.trusted:
                 self._origins.check(request.headers)
-            if path.endswith(b"/invocations") and request.method == b"POST":
+            if path.endswith(_INVOCATIONS) and request.method == b"POST":
                 call.operation = "Invoke"
                 if not self._invoke.start(call):
                     self._tasks.start(self._resolve_and_run(call), "Invoke")
@@ -118,7 +120,7 @@ class Service:
         try:
             await self._invoke.resolve_and_run(call)
         except ServiceError as error:
-            self._refuse(call, error, await self._hints(error, call.function))
+            await self._refuse_with_hint(call, error)
         except Exception:  # noqa: BLE001 - a request is answered whatever happens; _fail logs it
             self._fail(call)
 
@@ -133,7 +135,7 @@ class Service:
             call.function = route.labels.get("FunctionName", "")
             status, headers, body = await self._run(call, route, query)
         except ServiceError as error:
-            self._refuse(call, error, await self._hints(error, call.function))
+            await self._refuse_with_hint(call, error)
         except Exception:  # noqa: BLE001 - a request is answered whatever happens; _fail logs it
             self._fail(call)
         else:
@@ -211,6 +213,22 @@ class Service:
         )
         self._finish(call, response, error.status, outcome)
 
+    async def _refuse_with_hint(self, call: Call, error: ServiceError) -> None:
+        """Refuse, and say where else a function exists: a frequent mistake with credentials."""
+        hints = []
+        if isinstance(error, ResourceNotFoundException) and call.function:
+            try:
+                places = await self._services.functions.elsewhere(call.function)
+            except Exception:
+                _logger.exception("request %s is refused without a hint", call.request_id)
+                places = []
+            here = (call.caller.account, call.caller.region)
+            # Where the caller has one of that name, something else is missing.
+            if places and here not in [(key.account, key.region) for key in places]:
+                text = ", ".join(f"account {key.account} in {key.region}" for key in places)
+                hints = [("x-lambent-hint", f"A function named {call.function} exists in {text}.")]
+        self._refuse(call, error, hints)
+
     def _fail(self, call: Call) -> None:
         """Answer for a fault of ours; called while the exception is handled."""
         _logger.exception("request %s failed", call.request_id)  # noqa: LOG004 - inside the caller's handler
@@ -223,17 +241,9 @@ class Service:
         )
         return self._answers.render_error(error, request_id, keep_alive=False)
 
-    async def _hints(self, error: ServiceError, function: str) -> list[tuple[str, str]]:
-        """Say where else a function exists that was not found here: a frequent mistake with credentials."""
-        if not isinstance(error, ResourceNotFoundException) or not function:
-            return []
-        places = await self._services.functions.elsewhere(function)
-        text = ", ".join(f"account {key.account} in {key.region}" for key in places)
-        return [("x-lambent-hint", f"A function named {function} exists in {text}.")] if places else []
-
 
 def _operation_of(request: Request) -> str | None:
-    if request.method == b"POST" and request.path.endswith(b"/invocations"):
+    if request.method == b"POST" and request.path.endswith(_INVOCATIONS):
         return "Invoke"
     try:
         return match(request.method.decode("latin-1"), request.path, request.query_pairs()).operation

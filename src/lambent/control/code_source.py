@@ -23,7 +23,7 @@ from typing import Any
 
 from lambent import limits
 from lambent.clock import Clock, SystemClock
-from lambent.model.errors import InvalidParameterValueException, RequestEntityTooLargeException
+from lambent.model.errors import InvalidParameterValueException
 
 DOWNLOAD_S = 60.0
 """How long one download may take: as long as SDKs wait for the answer to CreateFunction."""
@@ -73,8 +73,8 @@ class S3CodeSource:
             region: the caller's; buckets of other regions are refused as on AWS.
 
         Raises:
-            InvalidParameterValueException: it cannot be had; the text has S3's code.
-            RequestEntityTooLargeException: it is larger than a package may be.
+            InvalidParameterValueException: it cannot be had (the text has S3's code), or
+                is larger than a package may be.
         """
         if self._endpoint_url is None:
             _logger.warning(
@@ -161,9 +161,10 @@ def _refuse_other_region(response: tuple[Any, dict[str, Any]] | None = None, **_
 
 
 def _check_size(size: int) -> None:
-    if size > limits.ZIPPED_CODE_BYTES:
-        raise RequestEntityTooLargeException(
-            f"Zipped size must be smaller than {limits.ZIPPED_CODE_BYTES} bytes"
+    # A package that lies in S3 is bounded by what it unpacks to alone.
+    if size >= limits.UNZIPPED_CODE_BYTES:
+        raise InvalidParameterValueException(
+            f"Unzipped size must be smaller than {limits.UNZIPPED_CODE_BYTES} bytes"
         )
 
 

@@ -261,7 +261,6 @@ async def _read_package(
     Raises:
         InvalidParameterValueException: there is no source, or more than one; S3 does
             not give it; it cannot be unpacked.
-        RequestEntityTooLargeException: it is too large.
 
     Source: docs/aws-behaviour.md, functions 7.6.
     """

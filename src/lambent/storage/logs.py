@@ -269,7 +269,7 @@ class FileLogStore:
         for group, records in gathered.items():
             try:
                 self._write_group(group, records, now)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - one group's trouble must not end the log of all
                 self._lose(group, len(records), error)
         self._written_bytes += size
         self._keep_bounds(now)
@@ -319,7 +319,7 @@ class FileLogStore:
         self._current[group] = segment
         return segment
 
-    def _lose(self, group: Group, count: int, error: OSError) -> None:
+    def _lose(self, group: Group, count: int, error: Exception) -> None:
         """Go on after a failed write: half a record may stand at the segment's end, so it is closed."""
         if self._lost_total == 0:
             _logger.error("log lines are lost: %s", error)

@@ -86,7 +86,7 @@ class _Plan:
 
 
 def check_zipped_size(data: bytes) -> None:
-    """Refuse a package whose zip is too large.
+    """Refuse a zip that is too large to be sent; what lies in S3 may be larger.
 
     Raises:
         RequestEntityTooLargeException: it is.
@@ -101,11 +101,9 @@ def inspect_package(data: bytes) -> int:
     """Check a zip as far as its directory tells; return its unpacked size in bytes.
 
     Raises:
-        RequestEntityTooLargeException: the zip is too large.
         InvalidParameterValueException: it is no zip, empty, too large unpacked, or
             has entries that may not be unpacked.
     """
-    check_zipped_size(data)
     if not data:
         raise _empty()
     try:

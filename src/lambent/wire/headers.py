@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Iterator
 
 _BLOCK_BYTES = 4096
+# Of a root, parent or sampling decision, whose longest is 35; they go into variables and answers.
+_TRACE_PART_CHARACTERS = 128
 _RANDOM_PARTS = struct.Struct(">IHHHHI")
 
 
@@ -38,7 +40,7 @@ def render_trace(received: bytes | None, now: float, request_id: str, lineage: s
     kept = {}
     for part in received.decode("latin-1").split(";"):
         name, equals, value = part.strip().partition("=")
-        if equals and value.isprintable() and value.isascii():
+        if equals and len(value) <= _TRACE_PART_CHARACTERS and value.isprintable() and value.isascii():
             kept[name.lower()] = value
     if "root" not in kept:
         return render_trace(None, now, request_id, lineage)
