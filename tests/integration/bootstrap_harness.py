@@ -98,6 +98,7 @@ class FunctionDriver:
         self.requests_fd = requests_fd
         self._replies_fd = replies_fd
         self._log_fd = log_fd
+        self._logged = bytearray()
 
     @property
     def pid(self) -> int:
@@ -117,7 +118,12 @@ class FunctionDriver:
     def _receive_exactly(self, size: int) -> bytes | None:
         data = bytearray()
         while len(data) < size:
-            assert select.select([self._replies_fd], [], [], TIMEOUT_S)[0], "no answer came"
+            # The log is read meanwhile, as the server does: a full pipe would stop the function.
+            ready = select.select([self._replies_fd, self._log_fd], [], [], TIMEOUT_S)[0]
+            assert ready, "no answer came"
+            if self._replies_fd not in ready:
+                self._read_log()
+                continue
             more = os.read(self._replies_fd, size - len(data))
             if not more:
                 return None
@@ -169,13 +175,17 @@ class FunctionDriver:
 
     def log(self) -> bytes:
         """Return what has been written to the log pipe since the last call."""
-        parts = []
-        while select.select([self._log_fd], [], [], 0)[0]:
-            data = os.read(self._log_fd, 1 << 20)
-            if not data:
+        while self._log_fd >= 0 and select.select([self._log_fd], [], [], 0)[0]:
+            if not self._read_log():
                 break
-            parts.append(data)
-        return b"".join(parts)
+        logged = bytes(self._logged)
+        self._logged.clear()
+        return logged
+
+    def _read_log(self) -> bytes:
+        data = os.read(self._log_fd, 1 << 20)
+        self._logged += data
+        return data
 
     def exit_status(self) -> int:
         """Wait for the zygote's report and return the raw wait status."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import math
 import os
+import re
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -33,7 +36,13 @@ KILLED = 9
 IDLE_TIMEOUT_S = 100.0
 
 
-def _version(name: str = "f", *, timeout_s: int = 3, document_id: str | None = None) -> FunctionVersion:
+def _version(
+    name: str = "f",
+    *,
+    timeout_s: int = 3,
+    document_id: str | None = None,
+    logging: LoggingConfig | None = None,
+) -> FunctionVersion:
     key = FunctionKey("000000000000", "us-east-1", name)
     return FunctionVersion(
         key=key,
@@ -44,7 +53,7 @@ def _version(name: str = "f", *, timeout_s: int = 3, document_id: str | None = N
         handler="index.handler",
         role="r",
         timeout_s=timeout_s,
-        logging=LoggingConfig(f"/aws/lambda/{name}"),
+        logging=logging or LoggingConfig(f"/aws/lambda/{name}"),
         modified_at=0.0,
     )
 
@@ -279,8 +288,11 @@ def test_an_init_that_takes_ten_seconds_is_run_again_under_the_functions_timeout
         second.says(frames.READY)
         second.says(frames.RESULT, b"1")
         assert stage.results["slow"].function_error is None
-        assert "INIT_REPORT Init Duration: 10000.00 ms\tPhase: init\tStatus: timeout\n" in stage.log.text
-        assert "half" in stage.log.text
+        assert (
+            "half\nINIT_REPORT Init Duration: 10000.00 ms\tPhase: init\tStatus: timeout\n" in stage.log.text
+        )
+        # What the second init took is part of Duration.
+        assert "\tDuration: 29000.00 ms\tBilled Duration: 29000 ms\t" in stage.log.text
         assert "\tInit Duration: " not in stage.log.text
 
     _play(tmp_path, script)
@@ -314,14 +326,18 @@ def test_a_suppressed_init_beyond_the_timeout_is_a_timeout_and_the_next_call_sta
             "Sandbox.Timedout",
             "RequestId: slow Error: Task timed out after 3.00 seconds",
         )
+        assert (
+            "INIT_REPORT Init Duration: 3000.00 ms\tPhase: invoke\tStatus: timeout\nSTART RequestId: slow "
+        ) in stage.log.text
         assert stage.log.text.endswith("\tStatus: timeout\n")
         stage.runs("next")
         third = stage.launcher.starts()
         stage.clock.advance(0.5)
         third.says(frames.READY)
         third.says(frames.RESULT, b"1")
-        # This one's init is an ordinary one again.
-        assert "\tInit Duration: 500.00 ms\t" in stage.log.text
+        # So is the init after a reset.
+        assert "\tDuration: 500.00 ms\t" in stage.log.text
+        assert "\tInit Duration: " not in stage.log.text
 
     _play(tmp_path, script)
 
@@ -386,6 +402,10 @@ def test_a_crash_answers_the_invocation_with_awss_sentence(
         process = stage.launcher.starts()
         if is_ready:
             process.says(frames.READY)
+        else:
+            process.exits(0)
+            assert stage.results == {}
+            process = stage.launcher.starts()
         process.writes("last words")
         process.exits(status, mb=77)
         assert stage.error("lost") == ("Runtime.ExitError", f"RequestId: lost Error: {reason}")
@@ -411,16 +431,95 @@ def test_a_crash_while_idle_costs_the_next_call_a_new_process_and_nothing_else(t
     _play(tmp_path, script)
 
 
-def test_an_error_of_init_answers_with_the_error_object_and_ends_the_process(tmp_path: Path) -> None:
+IMPORT_ERROR = b'{"errorMessage": "no m", "errorType": "Runtime.ImportModuleError", "requestId": ""}'
+
+
+def test_a_failed_init_is_run_again_inside_the_invocation_and_then_answers_with_its_error(
+    tmp_path: Path,
+) -> None:
+    # Lines as in docs/aws-behaviour.md, execution 4.6.
     async def script(stage: Stage) -> None:
         stage.runs("broken")
-        process = stage.launcher.starts()
-        process.writes("traceback\n")
-        process.says(frames.INIT_ERROR, b'{"errorType":"Runtime.ImportModuleError"}')
-        assert process.abandoned
-        assert stage.results["broken"].function_error == "Unhandled"
-        assert stage.results["broken"].payload == b'{"errorType":"Runtime.ImportModuleError"}'
+        environment = stage.launcher.waiting[0]
+        first = stage.launcher.starts()
+        environment.write_init_start("python:3.13.1", "arn")
+        first.writes("traceback 1\n", seen=True)
+        stage.clock.advance(0.25)
+        first.says(frames.INIT_ERROR, IMPORT_ERROR)
+        assert first.abandoned
+        assert stage.results == {}
+        second = stage.launcher.starts()
+        environment.write_init_start("python:3.13.1", "arn")
+        second.writes("traceback 2")
+        stage.clock.advance(0.5)
+        second.says(frames.INIT_ERROR, IMPORT_ERROR, mb=41)
+        assert second.abandoned
+        result = stage.results["broken"]
+        assert (result.payload, result.function_error) == (IMPORT_ERROR, "Unhandled")
+        kind = "Status: error\tError Type: Runtime.ImportModuleError\n"
+        log = (
+            f"traceback 1\nINIT_REPORT Init Duration: 250.00 ms\tPhase: init\t{kind}"
+            f"traceback 2\nINIT_REPORT Init Duration: 500.00 ms\tPhase: invoke\t{kind}"
+            "START RequestId: broken Version: $LATEST\nEND RequestId: broken\n"
+            "REPORT RequestId: broken\tDuration: 500.00 ms\tBilled Duration: 500 ms\tMemory Size: 128 MB\t"
+            f"Max Memory Used: 41 MB\t{kind}"
+        )
+        assert result.log_tail is not None
+        assert result.log_tail.decode() == log
+        assert stage.log.text == "INIT_START Runtime Version: python:3.13.1\tRuntime Version ARN: arn\n" + log
+
+    _play(tmp_path, script)
+
+
+def test_after_two_failed_inits_the_next_invocation_runs_init_once_inside(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("broken")
+        for _ in range(2):
+            stage.launcher.starts().says(frames.INIT_ERROR, IMPORT_ERROR)
+        stage.runs("again")
+        stage.launcher.starts().says(frames.INIT_ERROR, IMPORT_ERROR)
+        assert stage.results["again"].payload == IMPORT_ERROR
+        assert stage.log.text.count("Phase: init\t") == 1
+        assert stage.log.text.count("Phase: invoke\t") == 2
         stage.answers("mended")
+        assert stage.launcher.waiting == []
+
+    _play(tmp_path, script)
+
+
+def test_an_init_that_fails_once_is_mended_by_its_second_run(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("flaky")
+        first = stage.launcher.starts()
+        first.writes("unlucky\n")
+        first.says(frames.INIT_ERROR, IMPORT_ERROR)
+        second = stage.launcher.starts()
+        stage.clock.advance(1)
+        second.says(frames.READY)
+        stage.clock.advance(0.5)
+        second.says(frames.RESULT, b"1")
+        result = stage.results["flaky"]
+        assert (result.payload, result.function_error) == (b"1", None)
+        assert result.log_tail is not None
+        assert result.log_tail.startswith(b"START RequestId: flaky ")
+        assert b"\tDuration: 1500.00 ms\tBilled Duration: 1500 ms\t" in result.log_tail
+        assert b"Init Duration" not in result.log_tail
+        stage.runs("warm")
+        second.says(frames.RESULT, b"2", ms=2)
+        assert "RequestId: warm\tDuration: 2.00 ms\t" in stage.log.text
+
+    _play(tmp_path, script)
+
+
+@pytest.mark.parametrize(
+    "payload", [b'{"errorType": "KeyError"}', b'{"errorType": 1}', b"[]", b"\xff", b"", b"[" * 100_000, None]
+)
+def test_an_error_type_that_is_not_awss_is_shown_as_unknown(tmp_path: Path, payload: bytes | None) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("broken")
+        for _ in range(2):
+            stage.launcher.starts().says(frames.INIT_ERROR, payload)
+        assert stage.log.text.endswith("Status: error\tError Type: Runtime.Unknown\n")
 
     _play(tmp_path, script)
 
@@ -486,23 +585,182 @@ def test_a_line_without_an_end_is_bounded(tmp_path: Path) -> None:
     _play(tmp_path, script)
 
 
-def test_frames_out_of_turn_change_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [frames.READY, frames.INIT_ERROR, 0, 99])
+def test_a_frame_out_of_turn_ends_the_process_and_its_invocation(tmp_path: Path, kind: int) -> None:
     async def script(stage: Stage) -> None:
         stage.runs("one")
         process = stage.launcher.starts()
-        process.says(frames.RESULT, b"too early")
-        assert stage.results == {}
         process.says(frames.READY)
+        process.says(kind)
+        assert process.abandoned
+        assert stage.error("one")[0] == "Runtime.ExitError"
+        stage.answers("two")
+
+    _play(tmp_path, script)
+
+
+def test_a_second_answer_is_never_taken_for_that_of_the_next_invocation(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        process = stage.answers("one")
+        process.says(frames.RESULT, b'"twice"')
+        assert process.abandoned
+        stage.answers("two")
+
+    _play(tmp_path, script)
+
+
+def test_an_answer_before_ready_is_a_failed_init(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("one")
+        for _ in range(2):
+            process = stage.launcher.starts()
+            process.says(frames.RESULT, b"too early")
+            assert process.abandoned
+        assert stage.error("one")[0] == "Runtime.ExitError"
+
+    _play(tmp_path, script)
+
+
+# ---------------------------------------------------------------------------- JSON
+
+
+def _events(text: str) -> list[tuple[str, dict[str, object]]]:
+    """Return type and record of each event; their times must be times."""
+    found = []
+    for line in text.splitlines():
+        event = json.loads(line)
+        assert list(event) == ["time", "type", "record"]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["time"])
+        found.append((event["type"], event["record"]))
+    return found
+
+
+def _json_version(level: str) -> FunctionVersion:
+    return _version(logging=LoggingConfig("/aws/lambda/f", "JSON", "INFO", level))
+
+
+# Shapes as in docs/aws-behaviour.md, execution 4.7.
+INIT_START = (
+    "platform.initStart",
+    {
+        "initializationType": "on-demand",
+        "phase": "init",
+        "runtimeVersion": "python:3.13.1",
+        "runtimeVersionArn": "arn",
+        "functionName": "f",
+        "functionVersion": "$LATEST",
+    },
+)
+START = ("platform.start", {"requestId": "id", "version": "$LATEST"})
+
+
+def _done(status: dict[str, str], duration_ms: float) -> tuple[str, dict[str, object]]:
+    return ("platform.runtimeDone", {"requestId": "id", **status, "metrics": {"durationMs": duration_ms}})
+
+
+def _report(status: dict[str, str], duration_ms: float, **init: float) -> tuple[str, dict[str, object]]:
+    metrics = {
+        "durationMs": duration_ms,
+        "billedDurationMs": math.ceil(duration_ms + sum(init.values())),
+        "memorySizeMB": 128,
+        "maxMemoryUsedMB": 40,
+        **init,
+    }
+    return ("platform.report", {"requestId": "id", **status, "metrics": metrics})
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARN"])
+def test_with_json_the_platforms_lines_are_events_from_the_system_level_on(
+    tmp_path: Path, level: str
+) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("id", _json_version(level))
+        environment = stage.launcher.waiting[0]
+        process = stage.launcher.starts()
+        environment.write_init_start("python:3.13.1", "arn")
+        stage.clock.advance(0.25)
         process.says(frames.READY)
-        process.says(frames.INIT_ERROR, b"{}")
-        process.says(99)
-        assert stage.results == {}
+        process.says(frames.RESULT, b"1", ms=2.5)
+        status = {"status": "success"}
+        init = {"initializationType": "on-demand", "phase": "init", **status}
+        expected = [
+            ("INFO", INIT_START),
+            ("DEBUG", ("platform.initRuntimeDone", init)),
+            ("DEBUG", ("platform.initReport", {**init, "metrics": {"durationMs": 250.0}})),
+            ("INFO", START),
+            ("DEBUG", _done(status, 2.5)),
+            ("INFO", _report(status, 2.5, initDurationMs=250.0)),
+        ]
+        levels = ["DEBUG", "INFO", "WARN"]
+        kept = [event for least, event in expected if levels.index(least) >= levels.index(level)]
+        assert _events(stage.log.text) == kept
+        tail = stage.results["id"].log_tail
+        assert tail is not None
+        after = [event for event in kept if not event[0].startswith("platform.init")]
+        assert _events(tail.decode()) == after
+
+    _play(tmp_path, script)
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARN"])
+def test_failures_are_events_at_every_level(tmp_path: Path, level: str) -> None:
+    async def script(stage: Stage) -> None:
+        version = _json_version(level)
+        stage.runs("id", version)
+        process = stage.launcher.starts()
+        process.says(frames.READY)
+        stage.log.text = ""
+        process.says(frames.ERROR, b'{"errorType": "Runtime.MarshalError"}', ms=1)
+        start = [] if level == "WARN" else [START]
+        status = {"status": "error", "errorType": "Runtime.MarshalError"}
+        init = {"initDurationMs": 0.0}
+        assert _events(stage.log.text) == [*start, _done(status, 1.0), _report(status, 1.0, **init)]
+        stage.log.text = ""
+        del stage.results["id"]
+        stage.runs("id", version)
+        await stage.passes(3)
+        timeout = {"status": "timeout"}
+        assert _events(stage.log.text) == [*start, _done(timeout, 3000.0), _report(timeout, 3000.0)]
+
+    _play(tmp_path, script)
+
+
+def test_a_failed_init_is_an_event_with_its_phase(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("id", _json_version("WARN"))
+        for _ in range(2):
+            process = stage.launcher.starts()
+            process.says(frames.INIT_ERROR, IMPORT_ERROR)
+        status = {"status": "error", "errorType": "Runtime.ImportModuleError"}
+        expected: list[tuple[str, dict[str, object]]] = []
+        for phase in ("init", "invoke"):
+            init = {"initializationType": "on-demand", "phase": phase, **status}
+            expected += [
+                ("platform.initRuntimeDone", {**init}),
+                ("platform.initReport", {**init, "metrics": {"durationMs": 0.0}}),
+            ]
+        expected += [_done(status, 0.0), _report(status, 0.0)]
+        assert _events(stage.log.text) == expected
+        tail = stage.results["id"].log_tail
+        assert tail is not None
+        assert _events(tail.decode()) == expected
+
+    _play(tmp_path, script)
+
+
+def test_platform_start_tells_when_the_invocation_began(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        version = _json_version("INFO")
+        process = stage.answers("first", version)
+        stage.log.text = ""
+        stage.runs("id", version)
+        stage.clock.advance(1.5)
+        process.writes("late\n", seen=True)
         process.says(frames.RESULT, b"1")
-        process.says(frames.RESULT, b"twice")
-        assert stage.results["one"].payload == b"1"
-        stage.runs("two")
-        process.says(frames.RESULT, b"2")
-        assert stage.results["two"].payload == b"2"
+        start, late, report = stage.log.text.splitlines()
+        assert late == "late"
+        moments = [datetime.fromisoformat(json.loads(line)["time"]) for line in (start, report)]
+        assert (moments[1] - moments[0]).total_seconds() == 1.5
 
     _play(tmp_path, script)
 

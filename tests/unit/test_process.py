@@ -91,6 +91,17 @@ def test_frames_are_put_together_from_pieces_and_too_long_ones_are_dropped(size:
     _play(script)
 
 
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize("garbage", [b"\x00" * 20, b"\xff" * 20, b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_bytes_that_are_no_frame_are_told_as_a_frame_of_no_kind(garbage: bytes, size: int) -> None:
+    async def script(process: FunctionProcess, _zygote: FakeZygote, owner: Owner) -> None:
+        for start in range(0, len(garbage), size):
+            process.data_received(garbage[start : start + size])
+        assert owner.told[:1] == [None]
+
+    _play(script)
+
+
 def _open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 

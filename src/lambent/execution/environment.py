@@ -7,8 +7,14 @@ stays, the next invocation starts a new process.
 ::
 
     FRESH ──run──▶ STARTING ──ready──▶ RUNNING ──result──▶ IDLE ──run──▶ RUNNING
-      ▲               │                   │                 │
-      └──init error───┴──timeout, crash───┴──────crash──────┘      any ──close──▶ CLOSED
+                    ▲  │                  │                 │
+                   run └─init fails twice─┤                 │
+                    │                     ▼                 │
+                  RESET ◀─────timeout, crash────────────────┘      any ──close──▶ CLOSED
+
+The first init of an environment comes before its first invocation and has a limit of its
+own. If it fails, it is run again *inside* the invocation, under the function's timeout; so
+is every init after a reset. Source: docs/aws-behaviour.md, execution 4.1.
 """
 
 from __future__ import annotations
@@ -21,7 +27,7 @@ from typing import Protocol
 
 from lambent import limits
 from lambent.clock import Clock
-from lambent.execution.logs import render_end, render_start
+from lambent.execution.logs import platform_lines, shown_error_type
 from lambent.execution.process import FunctionProcess
 from lambent.execution.zygote import Exit
 from lambent.model.functions import FunctionVersion
@@ -31,6 +37,7 @@ from lambent.wire.frames import render_invocation
 
 # CloudWatch Logs takes events of at most 256 KiB.
 _LINE_BYTES = 262_144
+_KILLED = 9
 _SIGNAL_NAMES = {
     1: "hangup",
     2: "interrupt",
@@ -53,6 +60,7 @@ class Phase(Enum):
     """Where an environment is in its life."""
 
     FRESH = auto()
+    RESET = auto()
     STARTING = auto()
     RUNNING = auto()
     IDLE = auto()
@@ -67,9 +75,10 @@ _ANSWERS: dict[int, tuple[str | None, str]] = {
 }
 _NEXT = {
     Phase.FRESH: {Phase.STARTING, Phase.CLOSED},
-    Phase.STARTING: {Phase.RUNNING, Phase.FRESH, Phase.STARTING, Phase.CLOSED},
-    Phase.RUNNING: {Phase.IDLE, Phase.FRESH, Phase.CLOSED},
-    Phase.IDLE: {Phase.RUNNING, Phase.FRESH, Phase.CLOSED},
+    Phase.RESET: {Phase.STARTING, Phase.CLOSED},
+    Phase.STARTING: {Phase.RUNNING, Phase.RESET, Phase.FRESH, Phase.STARTING, Phase.CLOSED},
+    Phase.RUNNING: {Phase.IDLE, Phase.RESET, Phase.CLOSED},
+    Phase.IDLE: {Phase.RUNNING, Phase.RESET, Phase.CLOSED},
     Phase.CLOSED: set(),
 }
 
@@ -97,6 +106,10 @@ class ExecutionEnvironment:
 
     Owned by the pool, which hands it to one invocation after another.
 
+    Args:
+        init_limit_s: how long the first init may take before it is run again.
+        released: told when an invocation is over, before its caller is.
+
     Attributes:
         deadline: monotonic instant at which :meth:`expire` is due; meaningful only
             while starting or running.
@@ -108,7 +121,9 @@ class ExecutionEnvironment:
         "_clock",
         "_done",
         "_group",
+        "_init_limit_s",
         "_init_ms",
+        "_init_start_is_due",
         "_invocation",
         "_is_log_open",
         "_launcher",
@@ -118,6 +133,7 @@ class ExecutionEnvironment:
         "_memory_mb",
         "_partial",
         "_phase",
+        "_platform",
         "_process",
         "_released",
         "_suppressed_init",
@@ -140,6 +156,7 @@ class ExecutionEnvironment:
         log_store: Log,
         clock: Clock,
         released: Callable[[ExecutionEnvironment], None],
+        init_limit_s: float = limits.INIT_S,
     ) -> None:
         self.version = version
         self.id = identifier
@@ -161,6 +178,9 @@ class ExecutionEnvironment:
         self._tail = b""
         self._partial = b""
         self._is_log_open = False
+        self._platform = platform_lines(version, clock)
+        self._init_limit_s = init_limit_s
+        self._init_start_is_due = False
         self._init_ms: float | None = None
         self._suppressed_init = False
         self._began = 0.0
@@ -178,7 +198,8 @@ class ExecutionEnvironment:
         if self._phase is Phase.IDLE:
             self._begin()
         else:
-            self._suppressed_init = False
+            self._suppressed_init = self._phase is Phase.RESET
+            self._init_start_is_due = True
             self._start()
 
     def adopt(self, process: FunctionProcess) -> None:
@@ -188,38 +209,28 @@ class ExecutionEnvironment:
         else:
             process.abandon()
 
-    def write_platform_line(self, line: str) -> None:
-        """Put a line of the platform's own into the log stream."""
-        self._lines.append(line.encode())
+    def write_init_start(self, runtime: str, runtime_arn: str) -> None:
+        """Write what a new process opens with, unless it runs an init for the second time."""
+        if self._init_start_is_due:
+            self._init_start_is_due = False
+            self._append(self._platform.init_start(runtime, runtime_arn).encode())
 
     def start_failed(self, reason: str) -> None:
         """No process could be made: the invocation fails, the environment may be tried again."""
         if self._phase is Phase.STARTING:
             self._drop_process()
-            self._end_start()
+            self._close_log()
+            self._move(Phase.RESET if self._suppressed_init else Phase.FRESH)
             self._fail("Runtime.ExitError", reason, status="error")
 
     def expire(self) -> None:
-        """Act on a deadline that has passed.
-
-        An init that takes longer than 10 s is run again inside the invocation,
-        under the function's own timeout. Source: docs/aws-behaviour.md, execution 4.1.
-        """
-        starting = self._phase is Phase.STARTING
-        self._read_output()
-        self._drop_process()
-        if starting and not self._suppressed_init:
-            self.write_platform_line(
-                f"INIT_REPORT Init Duration: {limits.INIT_S * 1000:.2f} ms\tPhase: init\tStatus: timeout\n"
-            )
-            self._suppressed_init = True
-            self._start()
-            return
-        timeout_s = self.version.timeout_s
-        if starting:
-            self._end_start()
+        """Act on a deadline that has passed."""
+        if self._phase is Phase.STARTING:
+            if self._starts_again("timeout", None):
+                return
         else:
-            self._move(Phase.FRESH)
+            self._reset()
+        timeout_s = self.version.timeout_s
         self._fail("Sandbox.Timedout", f"Task timed out after {timeout_s:.2f} seconds", status="timeout")
 
     def close(self) -> None:
@@ -235,24 +246,32 @@ class ExecutionEnvironment:
             self._fail("Runtime.ExitError", "Runtime exited with error: signal: killed", status="error")
 
     def on_frame(self, kind: int, max_rss_kb: int, duration_us: int, payload: bytes | None) -> None:
-        """Take what the function's process says."""
+        """Take what the function's process says.
+
+        A frame out of turn means that the function writes into its own pipe: then nothing it
+        says can be believed, and the process is ended before it answers another invocation.
+        """
         self._memory_mb = max_rss_kb >> 10
         phase = self._phase
-        if phase is Phase.RUNNING:
-            if kind in _ANSWERS:
-                self._phase = Phase.IDLE
-                self._read_output()
-                function_error, content_type = _ANSWERS[kind]
-                if payload is None:
-                    payload, function_error = _RESPONSE_TOO_LARGE, "Unhandled"
-                self._answer(payload, function_error, content_type, duration_us / 1000)
-        elif phase is Phase.STARTING:
-            if kind == frames.READY:
-                self._read_output()
-                self._init_ms = None if self._suppressed_init else self._elapsed_ms()
-                self._begin()
-            elif kind == frames.INIT_ERROR:
-                self._init_failed(payload or b"")
+        if phase is Phase.RUNNING and kind in _ANSWERS:
+            self._phase = Phase.IDLE
+            process = self._process
+            if process is not None and (data := process.drain()):
+                self._take_output(data)
+            function_error, content_type = _ANSWERS[kind]
+            if payload is None:
+                payload, function_error = _RESPONSE_TOO_LARGE, "Unhandled"
+            duration_ms = duration_us / 1000
+            if self._suppressed_init:
+                self._suppressed_init = False
+                duration_ms = self._elapsed_ms()
+            self._answer(payload, function_error, content_type, duration_ms)
+        elif phase is Phase.STARTING and kind == frames.READY:
+            self._ready()
+        elif phase is Phase.STARTING and kind == frames.INIT_ERROR:
+            self._init_failed(payload or b"null")
+        else:
+            self._crashed(_KILLED)
 
     def on_output(self, data: bytes) -> None:
         """Take what the process has written, at once, so that it can be followed."""
@@ -261,22 +280,67 @@ class ExecutionEnvironment:
 
     def on_exit(self, ended: Exit) -> None:
         """The process ended by itself, or the system ended it."""
-        self._read_output()
-        self._process = None
         self._memory_mb = max(self._memory_mb, ended.max_rss_kb >> 10)
-        phase = self._phase
-        self._move(Phase.FRESH)
-        if phase is Phase.STARTING:
-            self._end_start()
-        if phase is not Phase.IDLE:
-            self._fail("Runtime.ExitError", _describe(ended.status), status="error")
+        self._crashed(ended.status)
 
     def _start(self) -> None:
         self._move(Phase.STARTING)
         self._began = self._clock.monotonic()
-        allowed = self.version.timeout_s if self._suppressed_init else limits.INIT_S
+        allowed = self.version.timeout_s if self._suppressed_init else self._init_limit_s
         self.deadline = self._began + allowed
         self._launcher.launch(self)
+
+    def _ready(self) -> None:
+        self._read_output()
+        init_ms = self._elapsed_ms()
+        if not self._suppressed_init:
+            self._init_ms = init_ms
+        phase = "invoke" if self._suppressed_init else "init"
+        self._lines.append(self._platform.init_report(init_ms, phase, "success", None).encode())
+        self._close_log()
+        self._tail = b""
+        self._begin()
+
+    def _starts_again(self, status: str, error_type: str | None) -> bool:
+        """Report a failed init and run it again if this was before the invocation; else return False."""
+        self._read_output()
+        self._drop_process()
+        self._end_partial_line()
+        phase = "invoke" if self._suppressed_init else "init"
+        report = self._platform.init_report(self._elapsed_ms(), phase, status, error_type)
+        self._lines.append(report.encode())
+        self._flush_lines()
+        if self._suppressed_init:
+            self._move(Phase.RESET)
+            return False
+        self._suppressed_init = True
+        self._start()
+        return True
+
+    def _init_failed(self, payload: bytes) -> None:
+        """The module could not be imported: ``payload`` is the error object that says why."""
+        error_type = shown_error_type(payload)
+        if not self._starts_again("error", error_type):
+            duration_ms = self._elapsed_ms()
+            self._answer(payload, "Unhandled", "application/json", duration_ms, "error", error_type)
+
+    def _crashed(self, status: int) -> None:
+        """The process is gone or worth nothing: end what it was doing, by its raw wait status."""
+        phase = self._phase
+        if phase is Phase.STARTING:
+            if self._starts_again("error", "Runtime.ExitError"):
+                return
+        else:
+            self._reset()
+        if phase is Phase.IDLE:
+            self._close_log()
+        else:
+            self._fail("Runtime.ExitError", _describe(status), status="error")
+
+    def _reset(self) -> None:
+        self._read_output()
+        self._drop_process()
+        self._move(Phase.RESET)
 
     def _begin(self) -> None:
         invocation = self._invocation
@@ -290,8 +354,7 @@ class ExecutionEnvironment:
         clock = self._clock
         now = clock.monotonic()
         if self._suppressed_init:
-            # Init was run again inside this invocation: both share the function's timeout.
-            self._suppressed_init = False
+            # Both share the function's timeout.
             left_s = self.deadline - now
         else:
             self._began = now
@@ -301,18 +364,6 @@ class ExecutionEnvironment:
         process.send(
             render_invocation(request_id, deadline_ms, invoked_arn, trace_id, "", client_context, payload)
         )
-
-    def _init_failed(self, payload: bytes) -> None:
-        self._read_output()
-        self._drop_process()
-        self._end_start()
-        self._answer(payload, "Unhandled", "application/json", self._elapsed_ms())
-
-    def _end_start(self) -> None:
-        """Leave a start that came to nothing; what init wrote is no part of the invocation's own log."""
-        if self._phase is not Phase.FRESH:
-            self._move(Phase.FRESH)
-        self._close_log()
 
     def _fail(self, error_type: str, reason: str, *, status: str) -> None:
         assert self._invocation is not None
@@ -333,16 +384,10 @@ class ExecutionEnvironment:
         invocation, done = self._invocation, self._done
         assert invocation is not None
         assert done is not None
-        version = self.version
-        end = render_end(
-            invocation.request_id,
-            duration_ms,
-            version.memory_mb,
-            self._memory_mb,
-            self._init_ms,
-            status,
-            error_type,
-        )
+        if function_error is not None and status is None:
+            status, error_type = self._platform.verdict(payload)
+        request_id = invocation.request_id
+        end = self._platform.end(request_id, duration_ms, self._memory_mb, self._init_ms, status, error_type)
         if self._is_log_open:
             self._end_partial_line()
             self._lines.append(end.encode())
@@ -350,13 +395,14 @@ class ExecutionEnvironment:
             self._lines.clear()
             self._is_log_open = False
         else:
-            text = (render_start(invocation.request_id, version.version) + end).encode()
+            text = (self._platform.start(request_id, self._began) + end).encode()
         tail = None
         if invocation.tail:
             tail = (self._tail + text)[-limits.LOG_TAIL_BYTES :]
             self._tail = b""
         clock = self._clock
-        self._log_store.append(self._group, self.log_stream, clock.now(), text)
+        if text:
+            self._log_store.append(self._group, self.log_stream, clock.now(), text)
         self._invocation = self._done = self._init_ms = None
         self.idle_since = clock.monotonic()
         self._released(self)
@@ -368,7 +414,7 @@ class ExecutionEnvironment:
     def _open_log(self, invocation: Invocation) -> None:
         """Write the START line; done late, so that a silent invocation's lines are made at once."""
         self._is_log_open = True
-        self._lines.append(render_start(invocation.request_id, self.version.version).encode())
+        self._lines.append(self._platform.start(invocation.request_id, self._began).encode())
 
     def _close_log(self) -> None:
         """Give what came before an invocation (init, idle threads) to the stream, not to its tail."""
@@ -402,9 +448,15 @@ class ExecutionEnvironment:
             return
         text = b"".join(self._lines)
         self._lines.clear()
-        if self._is_log_open and self._invocation is not None and self._invocation.tail:
+        # What init writes is in the tail only if init fails in the end: see _ready.
+        is_part = self._is_log_open or self._phase is Phase.STARTING
+        if is_part and self._invocation is not None and self._invocation.tail:
             self._tail = (self._tail + text)[-limits.LOG_TAIL_BYTES :]
-        self._log_store.append(self._group, self.log_stream, self._clock.now(), text)
+        self._append(text)
+
+    def _append(self, text: bytes) -> None:
+        if text:
+            self._log_store.append(self._group, self.log_stream, self._clock.now(), text)
 
     def _drop_process(self) -> None:
         if self._process is not None:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from lambent import __version__, limits
 from lambent.execution.environment import ExecutionEnvironment
-from lambent.execution.logs import render_init_start
 from lambent.execution.process import FunctionProcess
 from lambent.execution.runtimes import Interpreter, OfferedPackages, Runtimes
 from lambent.execution.sandbox.contract import Sandbox
@@ -105,8 +104,8 @@ class ProcessLauncher:
             folder = await self._unpack(version.code.sha256)
             interpreter = self._runtimes.interpreter(version.runtime)
             zygote = self._zygotes.get(interpreter, version.variables or {})
-            environment.write_platform_line(
-                render_init_start(version.runtime, interpreter.text_version, runtime_version_arn(version))
+            environment.write_init_start(
+                f"{version.runtime[:6]}:{interpreter.text_version}", runtime_version_arn(version)
             )
             environment.adopt(process)
             await process.start(zygote, self._order(environment, folder, interpreter))

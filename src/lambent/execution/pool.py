@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from lambent import limits
 from lambent.clock import Clock
 from lambent.execution.environment import ExecutionEnvironment, Launcher, Log, Phase
 from lambent.model.functions import FunctionVersion
@@ -38,6 +39,7 @@ class EnvironmentPool:
         temporary: where each environment's private folder is made.
         machine_limit: environments that may exist at a time.
         idle_timeout_s: life of an idle environment.
+        init_limit_s: how long the first init of an environment may take.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class EnvironmentPool:
         temporary: Path,
         machine_limit: int,
         idle_timeout_s: float,
+        init_limit_s: float = limits.INIT_S,
     ) -> None:
         self._launcher = launcher
         self._log_store = log_store
@@ -58,6 +61,7 @@ class EnvironmentPool:
         self._temporary = temporary
         self._machine_limit = machine_limit
         self._idle_timeout_s = idle_timeout_s
+        self._init_limit_s = init_limit_s
         self._idle: dict[str, list[ExecutionEnvironment]] = {}
         self._busy: set[ExecutionEnvironment] = set()
         self._count = 0
@@ -135,6 +139,7 @@ class EnvironmentPool:
             self._log_store,
             self._clock,
             self._give_back,
+            self._init_limit_s,
         )
 
     def _give_back(self, environment: ExecutionEnvironment) -> None:
@@ -147,7 +152,7 @@ class EnvironmentPool:
             self._idle[document_id] = [environment]
             if self._idle_sweep is None:
                 self._schedule_idle_sweep()
-        elif idle and environment.phase is Phase.FRESH:
+        elif idle and environment.phase is not Phase.IDLE:
             # It was reset and another one is warm: the next invocation had better take that.
             self._end(environment)
         else:

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from typing import Protocol
 
 from lambent.execution.zygote import Exit, Zygote
-from lambent.wire.frames import REPLY_HEADER
+from lambent.wire.frames import KINDS, REPLY_HEADER
 
 _READ_BYTES = 1 << 16
 _HEADER_BYTES = REPLY_HEADER.size
@@ -168,6 +168,9 @@ class FunctionProcess(asyncio.Protocol):
                 self._buffer += data
                 self._drop_if_oversized()
                 return
+            if end < _HEADER_BYTES:
+                self._refuse()
+                return
             _, kind, max_rss_kb, duration_us = REPLY_HEADER.unpack_from(data)
             payload: bytes | None = data[_HEADER_BYTES:end]
             data = data[end:]
@@ -188,10 +191,18 @@ class FunctionProcess(asyncio.Protocol):
         if len(self._buffer) < _HEADER_BYTES:
             return
         length, *head = REPLY_HEADER.unpack_from(self._buffer)
-        if length + 4 - _HEADER_BYTES > self._max_payload:
+        if head[0] not in KINDS:
+            self._refuse()
+        elif length + 4 - _HEADER_BYTES > self._max_payload:
             self._skipping = 4 + length - len(self._buffer)
             self._skipped = (head[0], head[1], head[2])
             self._buffer.clear()
+
+    def _refuse(self) -> None:
+        """Tell the owner of bytes that are no frame: it is a frame of no kind to it."""
+        self._buffer.clear()
+        if self._owner is not None:
+            self._owner.on_frame(0, 0, 0, None)
 
     def _skip(self, data: bytes) -> bytes:
         if len(data) < self._skipping:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 from collections import deque
@@ -22,7 +23,7 @@ from lambent.execution.runtimes import Interpreter
 
 _BOOTSTRAP = Path(__file__).parent / "bootstrap" / "zygote.py"
 _MAX_PACKET = 1 << 18
-_ENDED = 137 << 8  # reported for children of a zygote that died: no status is known
+_ENDED = int(signal.SIGKILL)  # reported for children of a zygote that died: the kernel kills them
 
 
 class ZygoteDied(Exception):

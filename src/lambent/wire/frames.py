@@ -34,6 +34,7 @@ RESULT = 2
 BINARY = 3
 ERROR = 4
 INIT_ERROR = 5
+KINDS = frozenset({READY, RESULT, BINARY, ERROR, INIT_ERROR})
 
 INVOKE_HEADER = struct.Struct("<II")
 REPLY_HEADER = struct.Struct("<IBII")

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import process
 from .bytecode import use_compiled
-from .context import LambdaContext
+from .context import read_function
 from .faults import Fault, TaskPaths, exception_object, fault_object
 from .handler import load_handler
 from .invocations import INIT_ERROR, READY, FrameLink, answer_invocations
@@ -130,6 +130,7 @@ def become_function(spawn: Spawn) -> None:
     link = FrameLink(spawn.read_fd, spawn.write_fd)
 
     log.attach()
+    forked = link.close_in_forked_children()
     try:
         handler = load_handler(message["handler"], paths)
         failure = None
@@ -137,7 +138,7 @@ def become_function(spawn: Spawn) -> None:
         failure = fault_object(fault)
     except Exception as error:
         failure = exception_object(error, paths, _OWN_FILES)
-    if failure is not None:
+    if failure is not None and not forked:
         log.warn_of_unhandled()
         log.write_error(failure)
         payload = encoder.encode(failure).encode()
@@ -145,12 +146,13 @@ def become_function(spawn: Spawn) -> None:
         link.send(INIT_ERROR, spawn.started_ns, payload)
         sys.exit(1)
 
-    LambdaContext.read_function()
+    if forked:
+        streams.flush()
+        os._exit(0)
+    read_function()
     streams.flush()
     link.send(READY, spawn.started_ns, b"")
-    answer_invocations(
-        link, handler, encoder, log, streams, paths, _OWN_FILES, link.close_in_forked_children()
-    )
+    answer_invocations(link, handler, encoder, log, streams, paths, _OWN_FILES, forked)
     # AWS ends an idle environment with SIGKILL: no atexit, no waiting for threads.
     os._exit(0)
 

@@ -91,18 +91,6 @@ class LambdaContext:
     # Log group, log stream, name, memory, version: read once, they are the same for all invocations.
     _function: tuple[str | None, ...] = (None, None, None, None, None)
 
-    @classmethod
-    def read_function(cls) -> None:
-        """Read what describes the function from the environment variables."""
-        get = os.environ.get
-        cls._function = (
-            get("AWS_LAMBDA_LOG_GROUP_NAME"),
-            get("AWS_LAMBDA_LOG_STREAM_NAME"),
-            get("AWS_LAMBDA_FUNCTION_NAME"),
-            get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
-            get("AWS_LAMBDA_FUNCTION_VERSION"),
-        )
-
     def __init__(
         self,
         invoke_id: str,
@@ -174,3 +162,15 @@ class LambdaContext:
                 "tenant_id",
             ],
         )
+
+
+def read_function() -> None:
+    """Read what describes the function, for all contexts, from the environment variables."""
+    get = os.environ.get
+    LambdaContext._function = (
+        get("AWS_LAMBDA_LOG_GROUP_NAME"),
+        get("AWS_LAMBDA_LOG_STREAM_NAME"),
+        get("AWS_LAMBDA_FUNCTION_NAME"),
+        get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
+        get("AWS_LAMBDA_FUNCTION_VERSION"),
+    )

@@ -6,6 +6,7 @@ traces name the code's folder ``/var/task`` wherever the code really lies.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from types import TracebackType
 from typing import Any
@@ -14,6 +15,16 @@ SHOWN_TASK_ROOT = "/var/task"
 
 # AWS's runtime drops leading frames whose file looks like its own bootstrap.py, also when it is the user's.
 _RUNTIME_FILE = "/bootstrap.py"
+
+# What AWS's runtime (4.2.2) shows of itself when the call of the handler fails before any code of
+# the user runs: a handler without parameters, say.
+_CALLER = "_attempt"
+_CALL_OF_HANDLER = (
+    f"/var/lang/lib/python3.{sys.version_info[1]}/site-packages/awslambdaric/bootstrap.py",
+    178,
+    "handle_event_request",
+    "response = request_handler(event, lambda_context)",
+)
 
 
 class Fault(Exception):
@@ -81,12 +92,16 @@ def exception_object(
         request_id: empty during init.
     """
     tb: TracebackType | None = error.__traceback__
+    caller = ""
     while tb is not None and tb.tb_frame.f_code.co_filename in own_files:
+        caller = tb.tb_frame.f_code.co_name
         tb = tb.tb_next
     frames = [(frame.filename, frame.lineno, frame.name, frame.line) for frame in traceback.extract_tb(tb)]
     for position, frame in enumerate(frames):
         if _RUNTIME_FILE not in frame[0]:
             frames = frames[position:]
             break
+    if not frames and caller == _CALLER:
+        frames = [_CALL_OF_HANDLER]
     shown: Any = [(paths.shown(frame[0]), *frame[1:]) for frame in frames]
     return error_object(str(error), type(error).__name__, traceback.format_list(shown), request_id)

@@ -26,6 +26,7 @@ from typing import Any, Callable
 
 # C code of the standard library, below its public functions (typeshed leaves it out).
 _decoder: Any = json.decoder.JSONDecoder()
+_loads = json.loads  # the user may replace json's own
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
 _make_encoder: Any = getattr(json.encoder, "c_make_encoder", None)
 _WHITESPACE = " \t\n\r"
@@ -45,9 +46,9 @@ def decode(payload: bytes) -> Any:
     try:
         value, end = _scan(text, 0)
     except StopIteration:  # white space in front, or no JSON at all
-        return json.loads(payload)
+        return _loads(payload)
     if end != len(text) and text[end:].strip(_WHITESPACE):
-        return json.loads(payload)
+        return _loads(payload)
     return value
 
 

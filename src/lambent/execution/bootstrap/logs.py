@@ -18,10 +18,10 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import sys
 import time
 import traceback
+from os import write as _write
 from typing import Any, cast
 
 from .faults import TaskPaths
@@ -162,7 +162,7 @@ class LogSink:
         self._streams.flush()  # half a line of print() comes first
         view = memoryview(data)
         while view:
-            view = view[os.write(self._fd, view) :]
+            view = view[_write(self._fd, view) :]
 
 
 class InvocationFilter(logging.Filter):
@@ -240,9 +240,9 @@ class _JsonFormatter(logging.Formatter):
             "location": None,
         }
         if record.exc_info:
-            kind, value, tb = record.exc_info
+            kind, value, tb = cast(Any, record.exc_info)
             fields["stackTrace"] = [self._paths.shown_trace(line) for line in traceback.format_tb(tb)]
-            fields["errorType"] = kind.__name__ if kind is not None else None
+            fields["errorType"] = kind.__name__  # fails outside of an exception, as on AWS
             fields["errorMessage"] = str(value)
             fields["location"] = f"{self._paths.shown(record.pathname)}:{record.funcName}:{record.lineno}"
         return fields

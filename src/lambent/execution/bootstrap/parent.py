@@ -284,6 +284,8 @@ class Zygote:
             number = self._compilers.pop(pid, None)
             if number is not None:
                 self._send({"op": "compiled", "id": number})
+            else:
+                self._kill_strangers()  # its children have become ours by now
 
     def _kill_left_behind(self, ended: int) -> None:
         """Kill what an ended function started and did not wait for."""
@@ -291,6 +293,10 @@ class Zygote:
             os.killpg(ended, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             pass
+        self._kill_strangers()
+
+    def _kill_strangers(self) -> None:
+        """Kill the orphans of functions that have ended: no child of the zygote was forked here."""
         wanted = {*self._ids, *self._compilers, *(parked.pid for parked in self._parked)}
         for pid in process.child_pids():
             if pid not in wanted:

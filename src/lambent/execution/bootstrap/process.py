@@ -101,11 +101,12 @@ def kill(pid: int) -> bool:
 
 
 def kill_group(pid: int) -> None:
-    """Send SIGKILL to the process group that ``pid`` leads, and to ``pid`` itself."""
+    """Send SIGKILL to the process group that ``pid`` made, and to ``pid``, which may have left it."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
-        kill(pid)
+        pass
+    kill(pid)
 
 
 def kill_descendants() -> None:

@@ -16,7 +16,7 @@ import sys
 import time
 from typing import Any, Callable
 
-from .context import LambdaContext
+from .context import read_function
 from .faults import TaskPaths
 from .handler import load_handler
 from .invocations import READY, FrameLink, answer_invocations, render_invocation
@@ -50,7 +50,7 @@ def rehearse() -> None:
         log.attach()
         logging.getLogger("rehearsal").warning("%s", "message")
         handler = load_handler(f"{_MODULE}.handler", paths)
-        LambdaContext.read_function()
+        read_function()
         fd = ours.detach()
         link = FrameLink(fd, fd)
         link.send(READY, time.perf_counter_ns(), b"")

@@ -36,6 +36,7 @@ class TraceVariable:
     _KEY = "_X_AMZN_TRACE_ID"
 
     def __init__(self) -> None:
+        self._environ = os.environ
         self._data: dict[bytes, bytes] = getattr(os.environ, "_data", {})
         self._last: bytes | None = None
         self._key = self._KEY.encode()
@@ -43,6 +44,9 @@ class TraceVariable:
 
     def set(self, trace_id: str) -> None:
         """Set the variable; an empty ``trace_id`` removes it."""
+        if os.environ is not self._environ:
+            self._set_plainly(os.environ, trace_id)
+            return
         data = self._data
         if not trace_id:
             if self._key in data:
@@ -65,3 +69,11 @@ class TraceVariable:
             buffer.value = text
         data[self._key] = value
         self._last = value
+
+    def _set_plainly(self, environ: Any, trace_id: str) -> None:
+        """Set the variable in what the user has put in the place of ``os.environ``."""
+        self._last = None
+        if trace_id:
+            environ[self._KEY] = trace_id
+        elif self._KEY in environ:
+            del environ[self._KEY]
