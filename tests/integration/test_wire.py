@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -347,7 +348,7 @@ def test_attempts_of_one_call_can_be_told_from_new_calls_in_the_log(
     server: RunningServer, peer: Peer, hello: str
 ) -> None:
     # Source: docs/aws-behaviour.md, clients 1.
-    call = "7ddfad26-1eb1-41b1-959e-1656e159bc02"
+    call = str(uuid.uuid4())
     for attempt in (1, 2):
         peer.send(
             request(
