@@ -14,7 +14,11 @@ import os
 import subprocess
 import sys
 
-TESTS = ("tests/properties/test_api_fuzz.py", "tests/properties/test_connection_fuzz.py")
+TESTS = (
+    "tests/properties/test_api_fuzz.py",
+    "tests/properties/test_connection_fuzz.py",
+    "tests/properties/test_versions_model.py",
+)
 EXAMPLES = "20000"
 
 

@@ -7,16 +7,23 @@ Inherit :class:`FunctionStoreContract` and say how a store is opened; the class
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.contract.rig import ACCOUNT, REGION, make_head
 
-from lambent.model.functions import CodePackage, FunctionHead, FunctionKey, State, UpdateStatus
-from lambent.storage.contracts import AlreadyExists, Conflict, FunctionStore
+from lambent.model.functions import Alias, CodePackage, FunctionHead, FunctionKey, State, UpdateStatus
+from lambent.storage.contracts import (
+    AlreadyExists,
+    Conflict,
+    FunctionStore,
+    Referenced,
+    VersionMissing,
+)
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -27,6 +34,17 @@ Scenario = Callable[[FunctionStore], Awaitable[None]]
 def renewed(head: FunctionHead, **changes: object) -> FunctionHead:
     """Return ``head`` with a fresh revision."""
     return head.evolve(revision_id=str(uuid.uuid4()), **changes)
+
+
+def published_of(head: FunctionHead, number: int) -> FunctionHead:
+    """Return the head of a version that freezes what ``head`` shows."""
+    frozen = dataclasses.replace(head.latest, document_id=uuid.uuid4().hex, version=str(number))
+    return renewed(head, latest=frozen, serving=frozen, state=State.ACTIVE)
+
+
+def make_alias(key: FunctionKey, name: str, version: str, **changes: Any) -> Alias:
+    """Return an alias."""
+    return Alias(key=key, name=name, version=version, revision_id=str(uuid.uuid4()), **changes)
 
 
 class FunctionStoreContract(ABC):
@@ -225,18 +243,163 @@ class FunctionStoreContract(ABC):
 
         self.run(scenario)
 
-    def test_change_feed_tells_each_change_before_its_writer_resumes(self) -> None:
+    def test_a_published_version_is_stored_with_the_head_or_not_at_all(self) -> None:
         async def scenario(store: FunctionStore) -> None:
-            heard: list[FunctionKey] = []
-            store.subscribe(heard.append)
+            head = make_head("f")
+            first = published_of(head, 1)
+            await store.create(head, first)
+            assert await store.load(head.key, "1") == first
+            after = renewed(head)
+            second = published_of(head, 2)
+            with pytest.raises(Conflict):
+                await store.replace(after, "another revision", second)
+            assert await store.load(head.key, "2") is None
+            await store.replace(after, head.revision_id, second)
+            assert await store.load(head.key) == after
+            assert await store.load(head.key, "2") == second
+
+        self.run(scenario)
+
+    def test_a_version_is_found_by_its_number_as_it_is_printed(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f")
+            await store.create(head, published_of(head, 7))
+            assert await store.load(head.key, "7") is not None
+            for text in ("07", "0", "8", "9" * 128):
+                assert await store.load(head.key, text) is None
+                assert await store.delete_version(head.key, text) is False
+
+        self.run(scenario)
+
+    def test_versions_are_listed_by_number_behind_latest(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
             head = make_head("f")
             await store.create(head)
-            assert heard == [head.key]
+            for number in range(1, 13):
+                after = renewed(head)
+                await store.replace(after, head.revision_id, published_of(head, number))
+                head = after
+            await store.create(make_head("e"))
+            await store.create(make_head("g"))
+            listed = await store.versions(head.key, after=-1, limit=50)
+            assert [one.version for one in listed] == ["$LATEST", *map(str, range(1, 13))]
+            assert [one.version for one in await store.versions(head.key, after=9, limit=2)] == ["10", "11"]
+            everything = await store.page_all(ACCOUNT, REGION, after=("", 0), limit=50)
+            assert [one.key.name for one in everything] == ["e", *["f"] * 13, "g"]
+            rest = await store.page_all(ACCOUNT, REGION, after=("f", 11), limit=50)
+            assert [(one.key.name, one.version) for one in rest] == [("f", "12"), ("g", "$LATEST")]
+            assert [one.key.name for one in await store.page(ACCOUNT, REGION, after="", limit=50)] == [
+                "e",
+                "f",
+                "g",
+            ]
+            assert await store.usage(ACCOUNT, REGION) == (3, 1500)
+            assert await store.elsewhere("f") == [head.key]
+
+        self.run(scenario)
+
+    def test_a_version_that_an_alias_points_to_stays(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f")
+            await store.create(head, published_of(head, 1))
             after = renewed(head)
-            await store.replace(after, head.revision_id)
-            assert heard == [head.key] * 2
+            await store.replace(after, head.revision_id, published_of(head, 2))
+            await store.create_alias(make_alias(head.key, "b", "1", weights={"2": 0.5}))
+            await store.create_alias(make_alias(head.key, "a", "2"))
+            for version, names in (("1", ["b"]), ("2", ["a", "b"])):
+                with pytest.raises(Referenced) as caught:
+                    await store.delete_version(head.key, version)
+                assert caught.value.aliases == names
+            await store.delete_alias(head.key, "b")
+            assert await store.delete_version(head.key, "1") is True
+            assert await store.delete_version(head.key, "1") is False
+            assert await store.load(head.key, "1") is None
+
+        self.run(scenario)
+
+    def test_an_alias_points_to_what_is_there(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f")
+            with pytest.raises(VersionMissing) as caught:
+                await store.create_alias(make_alias(head.key, "live", "1"))
+            assert caught.value.version is None
+            await store.create(head, published_of(head, 1))
+            for version, weights, missing in (("9", {}, "9"), ("1", {"8": 0.5}, "8")):
+                with pytest.raises(VersionMissing) as caught:
+                    await store.create_alias(make_alias(head.key, "live", version, weights=weights))
+                assert caught.value.version == missing
+            alias = make_alias(head.key, "live", "1", description="d")
+            await store.create_alias(alias)
+            assert await store.load_alias(head.key, "live") == alias
+            with pytest.raises(AlreadyExists):
+                await store.create_alias(make_alias(head.key, "live", "1"))
+            with pytest.raises(VersionMissing):
+                await store.replace_alias(make_alias(head.key, "live", "9"), alias.revision_id)
+            moved = make_alias(head.key, "live", "$LATEST")
+            with pytest.raises(Conflict):
+                await store.replace_alias(moved, "another revision")
+            await store.replace_alias(moved, alias.revision_id)
+            assert await store.load_alias(head.key, "live") == moved
+
+        self.run(scenario)
+
+    def test_aliases_are_listed_by_name_and_by_version(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f")
+            await store.create(head, published_of(head, 1))
+            await store.replace(renewed(head), head.revision_id, published_of(head, 2))
+            for name, version, weights in (
+                ("b", "1", {"2": 0.5}),
+                ("a", "2", {}),
+                ("C", "1", {}),
+                ("d", "$LATEST", {}),
+            ):
+                await store.create_alias(make_alias(head.key, name, version, weights=weights))
+
+            async def names(version: str | None, after: str = "", limit: int = 50) -> list[str]:
+                found = await store.aliases(head.key, version=version, after=after, limit=limit)
+                return [alias.name for alias in found]
+
+            assert await names(None) == ["C", "a", "b", "d"]
+            assert await names(None, after="C", limit=2) == ["a", "b"]
+            assert await names("1") == ["C", "b"]
+            assert await names("2") == ["a", "b"]
+            assert await names("$LATEST") == ["d"]
+            assert await names("3") == []
+
+        self.run(scenario)
+
+    def test_a_deleted_function_takes_versions_and_aliases_along(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f")
+            await store.create(head, published_of(head, 1))
+            await store.create_alias(make_alias(head.key, "live", "1"))
+            assert await store.delete(head.key) is True
+            assert await store.load(head.key, "1") is None
+            assert await store.load_alias(head.key, "live") is None
+            await store.create(make_head("f"))
+            assert await store.aliases(head.key, version=None, after="", limit=50) == []
+            assert len(await store.versions(head.key, after=-1, limit=50)) == 1
+
+        self.run(scenario)
+
+    def test_change_feed_tells_each_change_before_its_writer_resumes(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            heard: list[str | None] = []
+            head = make_head("f")
+            store.subscribe(lambda key, changed: heard.append(changed) if key == head.key else None)
+            await store.create(head)
+            assert heard == ["$LATEST"]
+            after = renewed(head)
+            await store.replace(after, head.revision_id, published_of(after, 1))
+            assert heard[1:] == ["$LATEST"]
+            await store.create_alias(make_alias(head.key, "live", "1"))
+            await store.delete_alias(head.key, "live")
+            assert heard[2:] == ["live", "live"]
+            await store.delete_version(head.key, "1")
+            assert heard[4:] == ["1"]
             await store.delete(head.key)
-            assert heard == [head.key] * 3
+            assert heard[5:] == [None]
 
         self.run(scenario)
 
@@ -244,13 +407,17 @@ class FunctionStoreContract(ABC):
         async def scenario(store: FunctionStore) -> None:
             head = make_head("f")
             await store.create(head)
-            heard: list[FunctionKey] = []
-            store.subscribe(heard.append)
+            heard: list[object] = []
+            store.subscribe(lambda *change: heard.append(change))
             with pytest.raises(AlreadyExists):
                 await store.create(make_head("f"))
             with pytest.raises(Conflict):
                 await store.replace(renewed(head), "another revision")
             await store.delete(FunctionKey(ACCOUNT, REGION, "nothing"))
+            await store.delete_version(head.key, "1")
+            await store.delete_alias(head.key, "live")
+            with pytest.raises(VersionMissing):
+                await store.create_alias(make_alias(head.key, "live", "1"))
             assert heard == []
 
         self.run(scenario)

@@ -76,7 +76,10 @@ _PACKAGES = tuple(
 _RIGHT: dict[str, tuple[Any, ...]] = {
     "NamespacedFunctionName": _NAMES,
     "UnqualifiedFunctionName": (KEPT, *PASSING),
-    "NumericLatestPublishedOrAliasQualifier": ("$LATEST", "7", "live", "$LATEST.PUBLISHED", "$latest"),
+    "Alias": ("live", "other"),
+    "VersionWithLatestPublished": ("$LATEST", "1", "7"),
+    "AdditionalVersion": ("1", "7"),
+    "NumericLatestPublishedOrAliasQualifier": ("1", "$LATEST", "7", "live", "$LATEST.PUBLISHED", "$latest"),
     "TaggableResource": (*(f"{_ARN}:{name}" for name in (KEPT, *PASSING, "absent")), f"{_ARN}:{KEPT}:1"),
     "RoleArn": (f"arn:aws:iam::{ACCOUNT}:role/r",),
     "FunctionCode": tuple({"ZipFile": package} for package in _PACKAGES),

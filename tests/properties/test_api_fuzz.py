@@ -74,7 +74,7 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
 
 @pytest.fixture(autouse=True)
 def functions(caller: Caller) -> None:
-    """Make those functions that are not there."""
+    """Make those functions and aliases that are not there."""
     client = caller.server.client()
     for name in (KEPT, *PASSING):
         with contextlib.suppress(client.exceptions.ResourceConflictException):
@@ -86,6 +86,10 @@ def functions(caller: Caller) -> None:
                 Code={"ZipFile": pack(index="def handler(event, context): return event")},
             )
         wait_until_active(client, name)
+        wait_until_active(client, name, "function_updated_v2")
+        client.publish_version(FunctionName=name)
+        with contextlib.suppress(client.exceptions.ResourceConflictException):
+            client.create_alias(FunctionName=name, Name="live", FunctionVersion="$LATEST")
 
 
 def check(drawn: Drawn, answer: Answer) -> None:

@@ -12,6 +12,8 @@ import pytest
 from lambent.invocation.resolve import Resolved, Resolver
 from lambent.model.errors import ResourceConflictException, ResourceNotFoundException
 from lambent.model.functions import (
+    LATEST,
+    Alias,
     CodePackage,
     FunctionHead,
     FunctionKey,
@@ -20,7 +22,7 @@ from lambent.model.functions import (
     State,
     UpdateStatus,
 )
-from lambent.storage.contracts import FunctionStore
+from lambent.storage.contracts import FunctionStore, OnChange
 from lambent.tasks import Tasks
 
 
@@ -52,37 +54,60 @@ def _head(name: str = "f", document_id: str = "1", **changes: object) -> Functio
     return head.evolve(**changes)
 
 
+def _published(number: str, document_id: str, name: str = "f") -> FunctionHead:
+    head = _head(name, document_id)
+    frozen = dataclasses.replace(head.latest, version=number)
+    return head.evolve(latest=frozen, serving=frozen)
+
+
+def _alias(version: str, name: str = "live", **weights: float) -> Alias:
+    others = {number.removeprefix("v"): weight for number, weight in weights.items()}
+    return Alias(key=_key(), name=name, version=version, weights=others, revision_id="r")
+
+
 class FakeStore:
-    """Heads in a dictionary, a feed of changes, and a way to hold a reader up."""
+    """Heads and aliases in dictionaries, a feed of changes, and a way to hold a reader up."""
 
     def __init__(self) -> None:
-        self.heads: dict[FunctionKey, FunctionHead] = {}
+        self.heads: dict[tuple[FunctionKey, str], FunctionHead] = {}
+        self.aliases: dict[tuple[FunctionKey, str], Alias] = {}
         self.loads = 0
         self.may_answer = asyncio.Event()
         self.may_answer.set()
-        self._subscribers: list[Callable[[FunctionKey], None]] = []
+        self._subscribers: list[OnChange] = []
 
-    def subscribe(self, changed: Callable[[FunctionKey], None]) -> None:
+    def subscribe(self, changed: OnChange) -> None:
         self._subscribers.append(changed)
 
-    async def load(self, key: FunctionKey) -> FunctionHead | None:
+    async def load(self, key: FunctionKey, version: str = LATEST) -> FunctionHead | None:
         self.loads += 1
         # What was read is as old as the reading.
-        head = self.heads.get(key)
+        head = self.heads.get((key, version))
         await self.may_answer.wait()
         return head
 
+    async def load_alias(self, key: FunctionKey, name: str) -> Alias | None:
+        alias = self.aliases.get((key, name))
+        await self.may_answer.wait()
+        return alias
+
     def put(self, head: FunctionHead) -> None:
-        self.heads[head.key] = head
-        self._tell(head.key)
+        self.heads[head.key, head.version] = head
+        self._tell(head.key, head.version)
 
-    def delete(self, key: FunctionKey) -> None:
-        del self.heads[key]
-        self._tell(key)
+    def put_alias(self, alias: Alias) -> None:
+        self.aliases[alias.key, alias.name] = alias
+        self._tell(alias.key, alias.name)
 
-    def _tell(self, key: FunctionKey) -> None:
-        for changed in self._subscribers:
-            changed(key)
+    def delete(self, key: FunctionKey, version: str | None = None) -> None:
+        for known in list(self.heads):
+            if known[0] == key and version in {None, known[1]}:
+                del self.heads[known]
+        self._tell(key, version)
+
+    def _tell(self, key: FunctionKey, changed: str | None) -> None:
+        for on_change in self._subscribers:
+            on_change(key, changed)
 
 
 @dataclasses.dataclass
@@ -241,3 +266,99 @@ def test_functions_of_other_names_are_left_alone_by_a_change() -> None:
         assert stage.replaced == ["a"]
 
     _play(script)
+
+
+def test_a_version_is_resolved_by_its_number_and_keeps_its_document() -> None:
+    async def script(stage: Stage) -> None:
+        stage.store.put(_head())
+        stage.store.put(_published("1", "one"))
+        resolved = await stage.resolver.resolve(_key(), "1")
+        assert (resolved.version.document_id, resolved.invoked_arn) == ("one", _key().arn("1"))
+        # What happens to $LATEST is nothing to a version.
+        stage.store.put(_head(document_id="2"))
+        await stage.settles()
+        assert stage.known(_key(), "1") == resolved
+        assert stage.replaced == []
+
+    _play(script)
+
+
+def test_an_alias_that_moves_is_resolved_anew_and_no_version_is_retired() -> None:
+    async def script(stage: Stage) -> None:
+        for number in "12":
+            stage.store.put(_published(number, f"d{number}"))
+        stage.store.put_alias(_alias("1"))
+        resolved = await stage.resolver.resolve(_key(), "live")
+        assert (resolved.version.document_id, resolved.invoked_arn) == ("d1", _key().arn("live"))
+        stage.store.put_alias(_alias("2"))
+        assert stage.known(_key(), "live") is None
+        assert (await stage.resolver.resolve(_key(), "live")).version.document_id == "d2"
+        await stage.settles()
+        assert stage.replaced == []
+
+    _play(script)
+
+
+def test_an_alias_follows_the_version_that_it_points_to() -> None:
+    async def script(stage: Stage) -> None:
+        stage.store.put(_head())
+        stage.store.put_alias(_alias("$LATEST"))
+        assert (await stage.resolver.resolve(_key(), "live")).version.document_id == "1"
+        stage.store.put(_head(document_id="2"))
+        assert stage.known(_key(), "live") is None
+        assert (await stage.resolver.resolve(_key(), "live")).version.document_id == "2"
+        await stage.settles()
+        assert stage.replaced == ["1"]
+
+    _play(script)
+
+
+def test_an_alias_that_splits_its_calls_tells_both_versions_and_the_share() -> None:
+    async def script(stage: Stage) -> None:
+        for number in "12":
+            stage.store.put(_published(number, f"d{number}"))
+        stage.store.put_alias(_alias("1", v2=0.25))
+        resolved = await stage.resolver.resolve(_key(), "live")
+        assert resolved.other is not None
+        assert (resolved.version.version, resolved.other.version) == ("1", "2")
+        assert resolved.other_share == 0.25
+
+    _play(script)
+
+
+def test_a_version_that_is_deleted_is_retired() -> None:
+    async def script(stage: Stage) -> None:
+        stage.store.put(_head())
+        stage.store.put(_published("1", "one"))
+        await stage.resolver.resolve(_key(), "1")
+        stage.store.delete(_key(), "1")
+        await stage.settles()
+        assert stage.replaced == ["one"]
+        with pytest.raises(ResourceNotFoundException):
+            await stage.resolver.resolve(_key(), "1")
+
+    _play(script)
+
+
+def test_a_deleted_function_takes_all_its_versions_along() -> None:
+    async def script(stage: Stage) -> None:
+        stage.store.put(_head())
+        stage.store.put(_published("1", "one"))
+        for qualifier in (None, "1"):
+            await stage.resolver.resolve(_key(), qualifier)
+        stage.store.delete(_key())
+        assert stage.resolver.cached == {}
+        assert sorted(stage.replaced) == ["1", "one"]
+
+    _play(script)
+
+
+def test_the_versions_of_one_function_are_bounded_too() -> None:
+    async def script(stage: Stage) -> None:
+        for number in range(1, 21):
+            stage.store.put(_published(f"{number}", f"d{number}"))
+            await stage.resolver.resolve(_key(), f"{number}")
+        assert [qualifier for _, qualifier in stage.resolver.cached] == ["16", "17", "18", "19", "20"]
+        assert stage.replaced == [f"d{number}" for number in range(1, 16)]
+
+    _play(script, capacity=5)

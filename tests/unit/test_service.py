@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,9 @@ from lambent.api.controls import Controls
 from lambent.api.origin import OriginCheck
 from lambent.api.request import Request
 from lambent.api.service import Service
+from lambent.control.aliases import create_alias
 from lambent.control.functions import create_function, update_function_configuration
+from lambent.control.versions import publish_version
 from lambent.execution.pool import EnvironmentPool
 from lambent.invocation.admission import Admission
 from lambent.invocation.invoker import Invoker
@@ -35,6 +38,7 @@ from lambent.storage.contracts import LogStore, StorageFailed
 from lambent.tasks import Tasks
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function"
+SEED = 7
 INVOKE = "/2015-03-31/functions/{}/invocations"
 
 
@@ -126,6 +130,7 @@ class Front:
             clock=rig.clock,
             tasks=tasks,
             scheme="http",
+            draw=random.Random(SEED).random,
         )
 
     async def send(self, method: str, target: str, body: bytes = b"", **headers: str) -> Answer:
@@ -300,11 +305,11 @@ def test_a_refusal_is_answered_although_storage_fails_while_its_hint_is_looked_u
 def test_storage_that_fails_is_our_own_fault_and_says_nothing_of_it(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail(key: object) -> NoReturn:
+    async def fail(*_: object) -> NoReturn:
         raise StorageFailed("the disk is gone")
 
     async def scenario(rig: Rig, front: Front) -> None:
-        rig.functions.load = fail  # type: ignore[method-assign]
+        rig.functions.load = fail  # type: ignore[method-assign, assignment]
         for method, target in (("POST", INVOKE.format("f")), ("GET", "/2015-03-31/functions/f")):
             status, code, body = (await front.send(method, target)).refusal
             # docs/aws-behaviour.md, invoke 1.4: member and Type of ServiceException.
@@ -313,3 +318,24 @@ def test_storage_that_fails_is_our_own_fault_and_says_nothing_of_it(
 
     run(scenario)
     assert "the disk is gone" in caplog.text
+
+
+def test_an_alias_draws_anew_for_each_call_and_tells_which_version_ran(run: Run) -> None:
+    # docs/aws-behaviour.md, versions-permissions 5.2
+    async def scenario(rig: Rig, front: Front) -> None:
+        await create_function(rig.services, rig.create_call(Publish=True, MemorySize=128))
+        await rig.settled()
+        await update_function_configuration(rig.services, rig.call(FunctionName="f", MemorySize=256))
+        await rig.settled()
+        await publish_version(rig.services, rig.call(FunctionName="f"))
+        routing = {"AdditionalVersionWeights": {"2": 0.3}}
+        await create_alias(
+            rig.services, rig.call(FunctionName="f", Name="live", FunctionVersion="1", RoutingConfig=routing)
+        )
+        drawn = random.Random(SEED)
+        for _ in range(50):
+            answer = await front.send("POST", f"{INVOKE.format('f')}?Qualifier=live")
+            version, memory_mb = ("2", b"256") if drawn.random() < 0.3 else ("1", b"128")
+            assert (answer.headers["x-amz-executed-version"], answer.body) == (version, memory_mb)
+
+    run(scenario)

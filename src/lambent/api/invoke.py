@@ -59,6 +59,8 @@ class InvokeOperation:
     Args:
         finish: takes a call, its whole response, the status and the outcome (``ok`` or
             the kind of function error), once for every call that was not refused.
+        draw: gives a number from 0.0 on, below 1.0, for each call of an alias that
+            splits its calls.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class InvokeOperation:
         answers: Answers,
         clock: Clock,
         finish: Callable[[Call, bytes, int, str], None],
+        draw: Callable[[], float],
     ) -> None:
         self._codec = codec
         self._resolver = resolver
@@ -77,6 +80,7 @@ class InvokeOperation:
         self._answers = answers
         self._clock = clock
         self._finish = finish
+        self._draw = draw
         self._targets: dict[tuple[bytes, str, str], Target] = {}
 
     def start(self, call: Call) -> bool:
@@ -142,7 +146,9 @@ class InvokeOperation:
             self._finish(call, response, 204, "ok")
             return
         trace = render_trace(headers.get(b"x-amzn-trace-id"), self._clock.now(), request_id, target.lineage)
-        version, invoked_arn = resolved
+        version, invoked_arn, other, other_share = resolved
+        if other is not None and self._draw() < other_share:
+            version = other
         invocation = Invocation(request_id, version, invoked_arn, payload, client_context, trace, tail)
         self._invoker.run(invocation, partial(self._done, call, invocation))
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lambent.control import account, functions, tags
+from lambent.control import account, aliases, functions, tags, versions
 from lambent.control.operation import Call, Services
 
 
@@ -36,13 +36,14 @@ OPERATIONS: dict[str, Operation] = {
     "CreateFunction": _operation(
         functions.create_function,
         _CONFIGURATION + "Code.ZipFile Code.S3Bucket Code.S3Key Code.S3ObjectVersion Code.SourceKMSKeyArn "
-        "PackageType Architectures Tags",
+        "PackageType Architectures Tags Publish",
     ),
     "GetFunction": _operation(functions.get_function, "FunctionName Qualifier"),
     "GetFunctionConfiguration": _operation(functions.get_function_configuration, "FunctionName Qualifier"),
     "UpdateFunctionCode": _operation(
         functions.update_function_code,
-        "FunctionName ZipFile S3Bucket S3Key S3ObjectVersion SourceKMSKeyArn Architectures DryRun RevisionId",
+        "FunctionName ZipFile S3Bucket S3Key S3ObjectVersion SourceKMSKeyArn Architectures DryRun Publish "
+        "RevisionId",
     ),
     "UpdateFunctionConfiguration": _operation(
         functions.update_function_configuration, _CONFIGURATION + "RevisionId"
@@ -52,5 +53,16 @@ OPERATIONS: dict[str, Operation] = {
     "TagResource": _operation(tags.tag_resource, "Resource Tags"),
     "UntagResource": _operation(tags.untag_resource, "Resource TagKeys"),
     "ListTags": _operation(tags.list_tags, "Resource"),
+    "PublishVersion": _operation(versions.publish_version, "FunctionName CodeSha256 Description RevisionId"),
+    "ListVersionsByFunction": _operation(versions.list_versions_by_function, "FunctionName Marker MaxItems"),
+    "CreateAlias": _operation(
+        aliases.create_alias, "FunctionName Name FunctionVersion Description RoutingConfig"
+    ),
+    "GetAlias": _operation(aliases.get_alias, "FunctionName Name"),
+    "UpdateAlias": _operation(
+        aliases.update_alias, "FunctionName Name FunctionVersion Description RoutingConfig RevisionId"
+    ),
+    "DeleteAlias": _operation(aliases.delete_alias, "FunctionName Name"),
+    "ListAliases": _operation(aliases.list_aliases, "FunctionName FunctionVersion Marker MaxItems"),
     "GetAccountSettings": _operation(account.get_account_settings, ""),
 }

@@ -7,7 +7,8 @@ task of its own through the codec. No failure leaves without an AWS error code.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 
 from lambent.api.answers import Answers
 from lambent.api.authenticate import Authenticator
@@ -41,7 +42,11 @@ _INVOCATIONS = (b"/invocations", b"/invocations/")
 
 
 class Service:
-    """What stands behind the connections; one for all listeners."""
+    """What stands behind the connections; one for all listeners.
+
+    Args:
+        draw: gives a number from 0.0 on, below 1.0, where an alias splits its calls.
+    """
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class Service:
         clock: Clock,
         tasks: Tasks,
         scheme: str,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         self._answers = answers
         self._authenticator = authenticator
@@ -70,6 +76,7 @@ class Service:
             answers=answers,
             clock=clock,
             finish=self._finish,
+            draw=draw,
         )
         self._services = services
         self._controls = controls

@@ -90,7 +90,7 @@ async def _settle(services: Services, head: FunctionHead, failure: Reason | None
     failures = 0
     while True:
         try:
-            stored = await services.functions.load(head.key)
+            stored = await services.functions.load(head.key, head.version)
             if stored is None or stored.settled or stored.latest.document_id != head.latest.document_id:
                 return
             await services.functions.replace(settle(stored, failure), stored.revision_id)

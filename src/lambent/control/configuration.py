@@ -18,7 +18,6 @@ from lambent.control.kept import check_kept, merge_kept
 from lambent.execution.launcher import runtime_version_arn
 from lambent.model.errors import InvalidParameterValueException
 from lambent.model.functions import (
-    LATEST,
     CodePackage,
     FunctionHead,
     FunctionKey,
@@ -218,7 +217,7 @@ def merge_logging(current: LoggingConfig, given: Mapping[str, Any]) -> LoggingCo
 def render_configuration(
     head: FunctionHead, reply: Reply, *, qualifier: str | None = None
 ) -> FunctionConfigurationTypeDef:
-    """Return what AWS shows of ``$LATEST``.
+    """Return what AWS shows of ``$LATEST`` or of a published version.
 
     Args:
         head: the function.
@@ -240,7 +239,7 @@ def render_configuration(
         "MemorySize": version.memory_mb,
         "LastModified": render_moment(version.modified_at),
         "CodeSha256": version.code.sha256_base64,
-        "Version": LATEST,
+        "Version": version.version,
         "TracingConfig": {"Mode": version.tracing_mode},  # type: ignore[typeddict-item]
         "RevisionId": head.revision_id,
         "PackageType": "Zip",

@@ -8,11 +8,7 @@ Source: docs/aws-behaviour.md, functions 7.3 to 7.9, 7.16 and 7.18.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
-import hashlib
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -28,23 +24,23 @@ from lambent.control.configuration import (
 )
 from lambent.control.kept import tell_kept
 from lambent.control.operation import Call, Output, Services, Target, find_target
+from lambent.control.paging import cut_page, page_size, parse_marker, render_marker
 from lambent.control.states import begin_update, check_changeable, check_revision, new_head
 from lambent.control.tags import check_tags
+from lambent.control.versions import find_published, freeze
 from lambent.model.errors import (
     CodeStorageExceededException,
     InvalidParameterValueException,
     ResourceConflictException,
     ResourceNotFoundException,
 )
-from lambent.model.functions import LATEST, CodePackage, FunctionHead, FunctionVersion
+from lambent.model.functions import LATEST, CodePackage, FunctionHead, FunctionVersion, is_version
 from lambent.model.names import check_new_name, parse_function_reference
 from lambent.storage import packages
-from lambent.storage.contracts import AlreadyExists, Conflict
+from lambent.storage.contracts import AlreadyExists, Conflict, Referenced
 
 if TYPE_CHECKING:
     from types_boto3_lambda.type_defs import FunctionConfigurationTypeDef
-
-_MARKER_CHECK_BYTES = 9
 
 
 async def create_function(services: Services, call: Call) -> Output:
@@ -78,20 +74,23 @@ async def create_function(services: Services, call: Call) -> Output:
     if await services.functions.load(target.key) is not None:
         _refuse_taken(target)
     await services.code.put(data)
-    head = new_head(version, tags)
+    head, published = new_head(version, tags), None
+    if given.get("Publish"):
+        head, published = freeze(head, description=None, now=version.modified_at, is_active=False)
     try:
-        await services.functions.create(head)
+        await services.functions.create(head, published)
     except AlreadyExists:
         _refuse_taken(target)
-    start_activation(services, head)
-    return _output(render_configuration(head, Reply.CREATE))
+    for made in filter(None, (head, published)):
+        start_activation(services, made)
+    return _output(render_configuration(published or head, Reply.CREATE))
 
 
 async def get_function(services: Services, call: Call) -> Output:
     """Return configuration, and where the code can be fetched for ten minutes."""
     target = find_target(call, "GetFunction")
     head = await _load(services, target)
-    code = head.latest.code
+    code, tags = head.latest.code, await _tags(services, head)
     output: Output = {
         "Configuration": render_configuration(head, Reply.GET, qualifier=target.qualifier),
         "Code": {
@@ -101,8 +100,8 @@ async def get_function(services: Services, call: Call) -> Output:
     }
     if code.kms_key_arn is not None:
         output["Code"]["SourceKMSKeyArn"] = code.kms_key_arn
-    if head.tags:
-        output["Tags"] = dict(head.tags)
+    if tags:
+        output["Tags"] = dict(tags)
     return output
 
 
@@ -128,7 +127,8 @@ async def update_function_code(services: Services, call: Call) -> Output:
 
     head = await _update(services, call, target, change)
     call.warnings.extend(tell_kept(given))
-    return _output(render_configuration(head, Reply.UPDATE))
+    qualifier = None if head.version == LATEST else head.version
+    return _output(render_configuration(head, Reply.UPDATE, qualifier=qualifier))
 
 
 async def update_function_configuration(services: Services, call: Call) -> Output:
@@ -160,11 +160,18 @@ async def delete_function(services: Services, call: Call) -> None:
         if not await services.functions.delete(target.key):
             raise ResourceNotFoundException(f"Function not found: {target.arn}")
         return
-    if re.fullmatch(r"[0-9]+", qualifier) is None and "$" not in qualifier:
+    if not is_version(qualifier) and "$" not in qualifier:
         raise InvalidParameterValueException("Deletion of aliases is not currently supported.")
     # A version that is not there is as good as deleted; a function that is not there is an error.
     if await services.functions.load(target.key) is None:
         raise ResourceNotFoundException(f"Function not found: {target.key.arn()}")
+    try:
+        await services.functions.delete_version(target.key, qualifier)
+    except Referenced as referenced:
+        raise ResourceConflictException(
+            "Unable to delete version because the following aliases reference it: "
+            f"[{', '.join(referenced.aliases)}]"
+        ) from None
 
 
 async def list_functions(services: Services, call: Call) -> Output:
@@ -172,30 +179,50 @@ async def list_functions(services: Services, call: Call) -> Output:
 
     Source: docs/aws-behaviour.md, functions 7.9.
     """
-    given = call.input
-    qualifier = LATEST if given.get("FunctionVersion") == "ALL" else None
-    limit = min(given.get("MaxItems") or limits.LIST_FUNCTIONS_PAGE, limits.LIST_FUNCTIONS_PAGE)
-    after = _parse_marker(call, given["Marker"]) if given.get("Marker") else ""
     account, region = call.caller.account, call.caller.region
-    # One more than is shown tells whether there is another page.
-    heads = await services.functions.page(account, region, after=after, limit=limit + 1)
-    shown = heads[:limit]
+    shows_all = call.input.get("FunctionVersion") == "ALL"
+    scope = f"ListFunctions {call.input.get('FunctionVersion')}"
+    after, limit = parse_marker(call, scope) or "", page_size(call) + 1
+    if shows_all:
+        name, _, number = after.partition(":")
+        found = await services.functions.page_all(
+            account, region, after=(name, int(number or "0")), limit=limit
+        )
+    else:
+        found = await services.functions.page(account, region, after=after, limit=limit)
+    shown, has_more = cut_page(call, found)
     output: Output = {
-        "Functions": [render_configuration(head, Reply.LIST, qualifier=qualifier) for head in shown]
+        "Functions": [
+            render_configuration(head, Reply.LIST, qualifier=head.version if shows_all else None)
+            for head in shown
+        ]
     }
-    if len(heads) > limit:
-        output["NextMarker"] = _render_marker(call, shown[-1].key.name)
+    if has_more:
+        last = shown[-1]
+        position = f"{last.key.name}:{last.number}" if shows_all else last.key.name
+        output["NextMarker"] = render_marker(call, scope, position)
     return output
 
 
+async def _tags(services: Services, head: FunctionHead) -> Mapping[str, str]:
+    """Return the function's tags, which its versions have none of their own beside."""
+    latest = head if head.version == LATEST else await services.functions.load(head.key)
+    return {} if latest is None else latest.tags
+
+
 async def _load(services: Services, target: Target) -> FunctionHead:
-    """Return the function whose ``$LATEST`` is asked for.
+    """Return the head that the qualifier means; of an alias, the version without a weight of its own.
 
     Raises:
         ResourceNotFoundException: there is no such function, version or alias.
     """
-    head = await services.functions.load(target.key)
-    if head is None or target.qualifier not in {None, LATEST}:
+    version = target.qualifier or LATEST
+    if not is_version(version):
+        alias = await services.functions.load_alias(target.key, version)
+        # A name that no version has is not found below.
+        version = version if alias is None else alias.version
+    head = await services.functions.load(target.key, version)
+    if head is None:
         raise ResourceNotFoundException(f"Function not found: {target.arn}")
     return head
 
@@ -209,7 +236,8 @@ async def _update(
     """Store what ``change`` makes of the latest document and have it activated.
 
     With DryRun all checks are made and the head is returned as it would look, with
-    its state as it is.
+    its state as it is. With Publish the head of the version is returned: a new one, or
+    the newest when it froze just that.
 
     Raises:
         ResourceNotFoundException: there is no such function.
@@ -218,19 +246,25 @@ async def _update(
     """
     while True:
         head = await _load(services, target)
+        target.require_latest()
         check_revision(head, call.input.get("RevisionId"))
         check_changeable(head)
         version = await change(head.latest)
         if call.input.get("DryRun"):
             return head.evolve(latest=version)
-        updated = begin_update(head, version)
+        updated, published, made = begin_update(head, version), None, None
+        if call.input.get("Publish"):
+            published = await find_published(services, updated)
+            if published is None:
+                updated, made = freeze(updated, description=None, now=version.modified_at, is_active=False)
         try:
-            await services.functions.replace(updated, head.revision_id)
+            await services.functions.replace(updated, head.revision_id, made)
         except Conflict:
             # Somebody else was first: all checks hold for what is there now, or refuse it.
             continue
-        start_activation(services, updated)
-        return updated
+        for begun in filter(None, (updated, made)):
+            start_activation(services, begun)
+        return made or published or updated
 
 
 def _with_code(
@@ -308,33 +342,6 @@ def _check_runtime(services: Services, call: Call) -> None:
 
 def _refuse_taken(target: Target) -> NoReturn:
     raise ResourceConflictException(f"Function already exist: {target.key.name}")
-
-
-def _render_marker(call: Call, name: str) -> str:
-    """Return an opaque text that says where the next page begins."""
-    return base64.urlsafe_b64encode(_marker_check(call, name) + name.encode()).decode()
-
-
-def _parse_marker(call: Call, marker: str) -> str:
-    """Return the name behind which a page begins.
-
-    Raises:
-        InvalidParameterValueException: this account was not given that marker.
-    """
-    try:
-        text = base64.b64decode(marker.encode(), altchars=b"-_", validate=True)
-        name = text[_MARKER_CHECK_BYTES:].decode()
-    except (binascii.Error, UnicodeError):
-        name = ""
-    if not name or _render_marker(call, name) != marker:
-        raise InvalidParameterValueException("Invalid marker")
-    return name
-
-
-def _marker_check(call: Call, name: str) -> bytes:
-    # Not a secret, there is nothing to protect: it tells markers from mistakes.
-    text = f"ListFunctions\n{call.caller.account}\n{call.caller.region}\n{name}"
-    return hashlib.sha256(text.encode()).digest()[:_MARKER_CHECK_BYTES]
 
 
 def _output(shown: FunctionConfigurationTypeDef) -> Output:

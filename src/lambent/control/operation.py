@@ -16,7 +16,8 @@ from typing import Any
 
 from lambent.clock import Clock
 from lambent.control.code_source import FetchCode, S3CodeSource
-from lambent.model.functions import FunctionKey, FunctionVersion
+from lambent.model.errors import InvalidParameterValueException
+from lambent.model.functions import LATEST, FunctionKey, FunctionVersion
 from lambent.model.invocations import Caller
 from lambent.model.names import derive_qualifier, locate, parse_function_reference
 from lambent.storage.contracts import CodeStore, FunctionStore
@@ -85,6 +86,18 @@ class Target:
     def arn(self) -> str:
         """The ARN as asked: with the qualifier only when there was one."""
         return self.key.arn(self.qualifier)
+
+    def require_latest(self) -> Target:
+        """Return itself, for operations on the function as a whole.
+
+        Raises:
+            InvalidParameterValueException: the name ends in a version or an alias.
+        """
+        if self.qualifier not in {None, LATEST}:
+            raise InvalidParameterValueException(
+                f"This operation is on the whole function; its name must not end in :{self.qualifier}."
+            )
+        return self
 
 
 def find_target(call: Call, action: str | None, *, narrow: bool = False) -> Target:

@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Mapping
 
 from lambent.model.errors import PreconditionFailedException, ResourceConflictException
-from lambent.model.functions import FunctionHead, FunctionVersion, State, UpdateStatus
+from lambent.model.functions import Alias, FunctionHead, FunctionVersion, State, UpdateStatus
 
 CREATING = ("The function is being created.", "Creating")
 """Reason and its code, while created and while updated: AWS has one text for both."""
@@ -78,13 +78,13 @@ def settle(head: FunctionHead, failure: Reason | None) -> FunctionHead:
     )
 
 
-def check_revision(head: FunctionHead, expected: str | None) -> None:
+def check_revision(stored: FunctionHead | Alias, expected: str | None) -> None:
     """Refuse a change that was meant for another revision.
 
     Raises:
         PreconditionFailedException: ``expected`` is given and not the latest.
     """
-    if expected is not None and expected != head.revision_id:
+    if expected is not None and expected != stored.revision_id:
         raise PreconditionFailedException(
             "The Revision Id provided does not match the latest Revision Id. "
             "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"

@@ -45,7 +45,7 @@ class ServiceError(Exception):
 
     status: int = 400
     message_key: ClassVar[str] = "message"
-    fault: ClassVar[str | None] = "User"
+    fault: str | None = "User"
 
     def __init__(self, message: str | None, *, headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(message)
@@ -79,6 +79,13 @@ class ValidationException(ServiceError):
 
 class InvalidParameterValueException(ServiceError):
     """A well-formed value that cannot be accepted here."""
+
+    @classmethod
+    def untyped(cls, message: str) -> InvalidParameterValueException:
+        """Return one of the few that AWS sends without ``Type``."""
+        error = cls(message)
+        error.fault = None
+        return error
 
 
 class CodeStorageExceededException(ServiceError):

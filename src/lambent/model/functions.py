@@ -1,9 +1,9 @@
-"""Functions and versions as values: what is stored, resolved and run.
+"""Functions, versions and aliases as values: what is stored, resolved and run.
 
-A function is a *head* that changes by compare-and-set and points to immutable
-*version documents*. While an update is in progress the head holds both: the
-document that is shown (``latest``) and the one that invocations still use
-(``serving``). Every document has an id of its own; environments are keyed by it,
+``$LATEST`` and every published version have a *head* that changes by compare-and-set
+and points to immutable *version documents*. While an update is in progress the head
+holds both: the document that is shown (``latest``) and the one that invocations still
+use (``serving``). Every document has an id of its own; environments are keyed by it,
 so code of two documents never mixes.
 """
 
@@ -17,6 +17,11 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 LATEST = "$LATEST"
+
+
+def is_version(qualifier: str) -> bool:
+    """Tell whether a qualifier names a version; any other one names an alias."""
+    return qualifier == LATEST or (qualifier.isascii() and qualifier.isdigit())
 
 
 class State(StrEnum):
@@ -131,16 +136,22 @@ class FunctionVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionHead:
-    """The mutable side of a function; stored by compare-and-set on ``revision_id``.
+    """The mutable side of ``$LATEST`` or of one published version.
+
+    Stored by compare-and-set on ``revision_id``. A published version's head only ever
+    changes its state: its document is frozen.
 
     Attributes:
         revision_id: a UUID that changes with every mutation and state change.
-        latest: what ``$LATEST`` shows.
-        serving: what ``$LATEST`` runs: None before the first activation, the
-            previous document while an update is in progress.
+        latest: what is shown.
+        serving: what runs: None before the first activation, the previous document
+            while an update is in progress.
         state_reason: (text, code) while the function is not Active.
         update_reason: (text, code) while an update is in progress or has failed.
         tags: of the function; no version has any.
+        last_version: number of the version published last, 0 before the first; numbers
+            are never used again. Of ``$LATEST`` only.
+        published: fingerprint of what that version froze, None before the first.
     """
 
     key: FunctionKey
@@ -153,6 +164,18 @@ class FunctionHead:
     update_status: UpdateStatus | None = None
     update_reason: tuple[str, str] | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    last_version: int = 0
+    published: str | None = None
+
+    @property
+    def version(self) -> str:
+        """``$LATEST``, or the published version's number as text."""
+        return self.latest.version
+
+    @property
+    def number(self) -> int:
+        """0 for ``$LATEST``, else the version's number."""
+        return 0 if self.version == LATEST else int(self.version)
 
     @property
     def settled(self) -> bool:
@@ -162,3 +185,32 @@ class FunctionHead:
     def evolve(self, **changes: object) -> FunctionHead:
         """Return a copy with ``changes``; the caller gives a fresh ``revision_id``."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """A name for a version, or for two of them that share the invocations.
+
+    Attributes:
+        version: ``$LATEST`` or a number as text.
+        weights: the share (0.0 to 1.0) of another version, by its number; ``version``
+            gets the rest.
+        revision_id: a UUID that changes with every change.
+    """
+
+    key: FunctionKey
+    name: str
+    version: str
+    weights: Mapping[str, float] = field(default_factory=dict)
+    description: str = ""
+    revision_id: str
+
+    @property
+    def arn(self) -> str:
+        """The alias's ARN."""
+        return self.key.arn(self.name)
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Every version that it may run; the first one without a weight of its own."""
+        return (self.version, *self.weights)

@@ -9,43 +9,74 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from lambent.model.functions import CodePackage, FunctionHead, FunctionKey
+from lambent.model.functions import LATEST, Alias, CodePackage, FunctionHead, FunctionKey
 
 
 class AlreadyExists(Exception):
-    """A function of this key is already stored; nothing was changed."""
+    """A function, version or alias of this name is already stored; nothing was changed."""
 
 
 class Conflict(Exception):
-    """The head changed since it was read (or is gone); nothing was changed."""
+    """What is stored changed since it was read (or is gone); nothing was changed."""
+
+
+class VersionMissing(Exception):
+    """An alias was to point to a version that is not there; nothing was changed.
+
+    Attributes:
+        version: the missing one; None when the function itself is not there.
+    """
+
+    def __init__(self, version: str | None) -> None:
+        super().__init__(version)
+        self.version = version
+
+
+class Referenced(Exception):
+    """A version that aliases point to was to be deleted; nothing was changed.
+
+    Attributes:
+        aliases: their names, in order.
+    """
+
+    def __init__(self, aliases: list[str]) -> None:
+        super().__init__(aliases)
+        self.aliases = aliases
 
 
 class StorageFailed(Exception):
     """The engine could not store or read (a full disk, a broken file); nothing was changed."""
 
 
-class FunctionStore(Protocol):
-    """Function heads by key; every write is durable when it returns.
+OnChange: TypeAlias = Callable[[FunctionKey, str | None], None]
+"""Told the function, and the version or alias that changed; None when all of it is gone."""
 
-    Each method may raise :class:`StorageFailed`.
+
+class FunctionStore(Protocol):
+    """Heads of ``$LATEST`` and of published versions, and aliases; every write is durable when it returns.
+
+    A version is named ``$LATEST`` or by its number as text. Each method may raise
+    :class:`StorageFailed`.
     """
 
-    async def create(self, head: FunctionHead) -> None:
-        """Store a new function.
+    async def create(self, head: FunctionHead, published: FunctionHead | None = None) -> None:
+        """Store a new function, and its first version with it if one is given.
 
         Raises:
             AlreadyExists: the key is taken.
         """
         ...
 
-    async def load(self, key: FunctionKey) -> FunctionHead | None:
+    async def load(self, key: FunctionKey, version: str = LATEST) -> FunctionHead | None:
         """Return the stored head, or None."""
         ...
 
-    async def replace(self, head: FunctionHead, expected_revision_id: str) -> None:
-        """Store ``head`` if the stored one still has ``expected_revision_id``.
+    async def replace(
+        self, head: FunctionHead, expected_revision_id: str, published: FunctionHead | None = None
+    ) -> None:
+        """Store ``head`` if the stored one still has ``expected_revision_id``, and a new version with it.
 
         Raises:
             Conflict: it has another one, or the function is gone.
@@ -53,15 +84,33 @@ class FunctionStore(Protocol):
         ...
 
     async def delete(self, key: FunctionKey) -> bool:
-        """Remove the function; False when there was none."""
+        """Remove the function, its versions and its aliases; False when there was none."""
+        ...
+
+    async def delete_version(self, key: FunctionKey, version: str) -> bool:
+        """Remove a published version; False when there was none.
+
+        Raises:
+            Referenced: aliases point to it.
+        """
         ...
 
     async def page(self, account: str, region: str, *, after: str, limit: int) -> list[FunctionHead]:
-        """Return up to ``limit`` heads with a name above ``after``, in byte order of name."""
+        """Return up to ``limit`` heads of ``$LATEST`` with a name above ``after``, in byte order of name."""
+        ...
+
+    async def page_all(
+        self, account: str, region: str, *, after: tuple[str, int], limit: int
+    ) -> list[FunctionHead]:
+        """Return up to ``limit`` heads behind a name and number, in that order; ``$LATEST`` has number 0."""
+        ...
+
+    async def versions(self, key: FunctionKey, *, after: int, limit: int) -> list[FunctionHead]:
+        """Return up to ``limit`` heads of one function with a number above ``after``; ``$LATEST`` has 0."""
         ...
 
     async def usage(self, account: str, region: str) -> tuple[int, int]:
-        """Return (number of functions, sum of their packages in bytes)."""
+        """Return (number of functions, sum of the packages of all their versions in bytes)."""
         ...
 
     async def unsettled(self) -> list[FunctionHead]:
@@ -76,8 +125,41 @@ class FunctionStore(Protocol):
         """Return the SHA-256 (hex) of every package that a head refers to."""
         ...
 
-    def subscribe(self, on_change: Callable[[FunctionKey], None]) -> None:
-        """Call ``on_change`` on the event loop after each create, replace and delete."""
+    async def create_alias(self, alias: Alias) -> None:
+        """Store a new alias.
+
+        Raises:
+            VersionMissing: a version it points to, or the function, is not there.
+            AlreadyExists: the function has one of that name.
+        """
+        ...
+
+    async def load_alias(self, key: FunctionKey, name: str) -> Alias | None:
+        """Return the stored alias, or None."""
+        ...
+
+    async def replace_alias(self, alias: Alias, expected_revision_id: str) -> None:
+        """Store ``alias`` if the stored one still has ``expected_revision_id``.
+
+        Raises:
+            VersionMissing: a version it points to, or the function, is not there.
+            Conflict: it has another one, or the alias is gone.
+        """
+        ...
+
+    async def delete_alias(self, key: FunctionKey, name: str) -> bool:
+        """Remove the alias; False when there was none."""
+        ...
+
+    async def aliases(self, key: FunctionKey, *, version: str | None, after: str, limit: int) -> list[Alias]:
+        """Return up to ``limit`` aliases with a name above ``after``, in byte order of name.
+
+        With ``version`` only those that may run it.
+        """
+        ...
+
+    def subscribe(self, on_change: OnChange) -> None:
+        """Call ``on_change`` on the event loop after each write, before the writer resumes."""
         ...
 
 
@@ -156,5 +238,8 @@ __all__ = [
     "FunctionStore",
     "LogEvent",
     "LogStore",
+    "OnChange",
+    "Referenced",
     "StorageFailed",
+    "VersionMissing",
 ]

@@ -3,31 +3,45 @@
 
 -- name: create
 -- Changes no row when the key is taken.
-INSERT INTO functions (account, region, name, revision_id, settled, code_bytes, document)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO functions (account, region, name, number, revision_id, settled, code_bytes, document)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING;
 
 -- name: load
 SELECT document FROM functions
-WHERE account = ? AND region = ? AND name = ?;
+WHERE account = ? AND region = ? AND name = ? AND number = ?;
 
 -- name: replace
 -- Compare-and-set: changes no row when another revision is stored, or none.
 UPDATE functions
 SET revision_id = ?, settled = ?, code_bytes = ?, document = ?
-WHERE account = ? AND region = ? AND name = ? AND revision_id = ?;
+WHERE account = ? AND region = ? AND name = ? AND number = ? AND revision_id = ?;
 
 -- name: delete
 DELETE FROM functions
 WHERE account = ? AND region = ? AND name = ?;
 
+-- name: delete_version
+DELETE FROM functions
+WHERE account = ? AND region = ? AND name = ? AND number = ?;
+
 -- name: page
 SELECT document FROM functions
-WHERE account = ? AND region = ? AND name > ?
+WHERE account = ? AND region = ? AND number = 0 AND name > ?
 ORDER BY name LIMIT ?;
 
+-- name: page_all
+SELECT document FROM functions
+WHERE account = ? AND region = ? AND (name, number) > (?, ?)
+ORDER BY name, number LIMIT ?;
+
+-- name: versions
+SELECT document FROM functions
+WHERE account = ? AND region = ? AND name = ? AND number > ?
+ORDER BY number LIMIT ?;
+
 -- name: usage
-SELECT count(*), coalesce(sum(code_bytes), 0) FROM functions
+SELECT functions, code_bytes FROM usage
 WHERE account = ? AND region = ?;
 
 -- name: unsettled
@@ -35,7 +49,7 @@ SELECT document FROM functions WHERE settled = 0;
 
 -- name: elsewhere
 SELECT account, region, name FROM functions
-WHERE name = ? ORDER BY account, region LIMIT 10;
+WHERE name = ? AND number = 0 ORDER BY account, region LIMIT 10;
 
 -- name: package_hashes
 -- Both documents of a head count: the old one may still be running.
@@ -43,3 +57,46 @@ SELECT json_extract(document, '$.latest.code.sha256') FROM functions
 UNION
 SELECT json_extract(document, '$.serving.code.sha256') FROM functions
 WHERE json_extract(document, '$.serving') IS NOT NULL;
+
+-- name: exists
+SELECT 1 FROM functions
+WHERE account = ? AND region = ? AND name = ? AND number = ?;
+
+-- name: create_alias
+-- Changes no row when the name is taken.
+INSERT INTO aliases (account, region, name, alias, revision_id, number, other_number, document)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING;
+
+-- name: load_alias
+SELECT document FROM aliases
+WHERE account = ? AND region = ? AND name = ? AND alias = ?;
+
+-- name: replace_alias
+-- Compare-and-set, as above.
+UPDATE aliases
+SET revision_id = ?, number = ?, other_number = ?, document = ?
+WHERE account = ? AND region = ? AND name = ? AND alias = ? AND revision_id = ?;
+
+-- name: delete_alias
+DELETE FROM aliases
+WHERE account = ? AND region = ? AND name = ? AND alias = ?;
+
+-- name: delete_aliases
+DELETE FROM aliases
+WHERE account = ? AND region = ? AND name = ?;
+
+-- name: aliases
+SELECT document FROM aliases
+WHERE account = ? AND region = ? AND name = ? AND alias > ?
+ORDER BY alias LIMIT ?;
+
+-- name: aliases_of_version
+SELECT document FROM aliases
+WHERE account = ? AND region = ? AND name = ? AND (number = ? OR other_number = ?) AND alias > ?
+ORDER BY alias LIMIT ?;
+
+-- name: references
+SELECT alias FROM aliases
+WHERE account = ? AND region = ? AND name = ? AND (number = ? OR other_number = ?)
+ORDER BY alias;
