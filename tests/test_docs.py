@@ -68,7 +68,9 @@ def test_verbs_and_options_of_lambent_exist(page: Path) -> None:
         words = line.split("'")[0].split()
         if words[0].removeprefix(".venv/bin/") != "lambent":
             continue
-        verb = main.commands[words[1]]
+        verb: click.Command = main.commands[words[1]]
+        if isinstance(verb, click.Group):
+            verb = verb.commands[words[2]]
         known = {option for each in verb.params if isinstance(each, click.Option) for option in each.opts}
         assert {word for word in words if word.startswith("--")} <= known, line
 

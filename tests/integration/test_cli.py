@@ -349,7 +349,8 @@ def test_list_shows_people_a_table_and_programs_configurations(lambent: Command)
         assert lambent("deploy", name, "--runtime", PYTHON, *account).returncode == 0
 
     head, first, second = lambent("list", *account).stdout.decode().splitlines()
-    assert head.split() == ["NAME", "RUNTIME", "HANDLER", "MEMORY", "TIMEOUT", "CODE", "CHANGED"]
+    columns = ["NAME", "RUNTIME", "HANDLER", "MEMORY", "TIMEOUT", "CODE", "CHANGED", "VERSIONS", "ALIASES"]
+    assert head.split() == columns
     assert first.split()[:3] == ["one", PYTHON, "one.handler"]
     assert second.split()[:3] == ["two", PYTHON, "two.handler"]
     functions = json.loads(lambent("list", "--json", *account).stdout)

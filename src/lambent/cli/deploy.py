@@ -14,6 +14,7 @@ import click
 from lambent.cli.endpoint import Endpoint, server_options
 from lambent.cli.output import CommandError, json_option, note, render_bytes, step, write_json, write_result
 from lambent.cli.package import Package, read_package
+from lambent.cli.publish import publish_version, write_version
 from lambent.cli.requirements import has_requirements, install_requirements
 from lambent.limits import ZIPPED_CODE_BYTES
 
@@ -78,10 +79,13 @@ def _parse_variables(
 )
 @click.option("--timeout", type=int, metavar="SECONDS", help="Longest run of one invocation.")
 @click.option("--memory", type=int, metavar="MB", help="Memory of the function.")
+@click.option("--publish", is_flag=True, help="Publish a version of what was deployed.")
 @click.option("--skip-requirements", is_flag=True, help=f"Do not install {_REQUIREMENTS}.")
 @json_option
 @server_options
-def deploy(source: Path, skip_requirements: bool, as_json: bool, endpoint: Endpoint, **options: Any) -> None:
+def deploy(
+    source: Path, publish: bool, skip_requirements: bool, as_json: bool, endpoint: Endpoint, **options: Any
+) -> None:
     """Create or update a function and wait until it is active.
 
     A folder's requirements.txt is installed beside the code. Left out are version
@@ -103,7 +107,7 @@ def deploy(source: Path, skip_requirements: bool, as_json: bool, endpoint: Endpo
             _update(client, name, package, _changes(chosen, existing))
         else:
             _create(client, name, package, chosen, endpoint)
-    _finish(endpoint, client, name, as_json=as_json)
+    _finish(endpoint, client, name, publish=publish, as_json=as_json)
 
 
 def read_name(source: Path) -> str:
@@ -205,12 +209,17 @@ def _wait(client: Any, waiter: str, name: str) -> None:
         raise CommandError(f"{name} did not become active: {reason}") from error
 
 
-def _finish(endpoint: Endpoint, client: LambdaClient, name: str, *, as_json: bool) -> None:
+def _finish(endpoint: Endpoint, client: LambdaClient, name: str, *, publish: bool, as_json: bool) -> None:
     with endpoint.answers():
-        function = client.get_function_configuration(FunctionName=name)
+        function: Any = client.get_function_configuration(FunctionName=name)
+        version = publish_version(client, name) if publish else None
     if as_json:
-        write_json({key: value for key, value in function.items() if key != "ResponseMetadata"})
+        shown = version or function
+        write_json({key: value for key, value in shown.items() if key != "ResponseMetadata"})
         return
     size = render_bytes(function["CodeSize"])
     write_result(f"{name} is active: {function['Runtime']}, {function['Handler']}, {size}")
-    write_result(function["FunctionArn"])
+    if version is None:
+        write_result(function["FunctionArn"])
+    else:
+        write_version(version)

@@ -1,15 +1,20 @@
-"""``lambent list``: the functions of the account and region."""
+"""``lambent list``: the functions of the account and region, their versions and aliases."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import click
 
+from lambent.cli.alias import load_aliases, render_target
 from lambent.cli.endpoint import Endpoint, server_options
 from lambent.cli.output import json_option, note, render_bytes, write_json, write_table
 
-_COLUMNS = ("NAME", "RUNTIME", "HANDLER", "MEMORY", "TIMEOUT", "CODE", "CHANGED")
+_COLUMNS = ("NAME", "RUNTIME", "HANDLER", "MEMORY", "TIMEOUT", "CODE", "CHANGED", "VERSIONS", "ALIASES")
+# Aliases are asked for function by function.
+_REQUESTS_AT_ONCE = 8
 
 
 @click.command("list")
@@ -18,12 +23,16 @@ _COLUMNS = ("NAME", "RUNTIME", "HANDLER", "MEMORY", "TIMEOUT", "CODE", "CHANGED"
 def list_functions(as_json: bool, endpoint: Endpoint) -> None:
     """List the functions of the account and region.
 
-    With --json: an array of function configurations as AWS's API gives them.
+    With --json: an array of function configurations as AWS's API gives them, each with
+    the numbers of its Versions and with its Aliases.
     """
     client = endpoint.lambda_client()
     with endpoint.answers():
-        pages = client.get_paginator("list_functions").paginate()
-        functions = [dict(each) for page in pages for each in page["Functions"]]
+        pages = client.get_paginator("list_functions").paginate(FunctionVersion="ALL")
+        functions = _gather([dict(each) for page in pages for each in page["Functions"]])
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+            aliases = pool.map(lambda each: load_aliases(client, each["FunctionName"]), functions)
+            functions = [{**each, "Aliases": found} for each, found in zip(functions, aliases, strict=True)]
     if as_json:
         write_json(functions)
     elif functions:
@@ -31,6 +40,18 @@ def list_functions(as_json: bool, endpoint: Endpoint) -> None:
         write_table(_COLUMNS, [_row(each, found) for each in functions])
     else:
         note("There are no functions in this account and region. Make one with `lambent deploy`.")
+
+
+def _gather(shown: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one configuration for each function, with the numbers of its published versions."""
+    functions: dict[str, dict[str, Any]] = {}
+    for each in shown:
+        if each["Version"] == "$LATEST":
+            arn = each["FunctionArn"].removesuffix(":$LATEST")
+            functions[each["FunctionName"]] = {**each, "FunctionArn": arn, "Versions": []}
+        else:
+            functions[each["FunctionName"]]["Versions"].append(each["Version"])
+    return list(functions.values())
 
 
 def _row(function: dict[str, Any], found: Any) -> tuple[str, ...]:
@@ -45,4 +66,13 @@ def _row(function: dict[str, Any], found: Any) -> tuple[str, ...]:
         f"{function['Timeout']} s",
         render_bytes(function["CodeSize"]),
         function["LastModified"][:19].replace("T", " "),
+        _render_versions(function["Versions"]),
+        "; ".join(f"{each['Name']}: {render_target(each)}" for each in function["Aliases"]),
     )
+
+
+def _render_versions(numbers: list[str]) -> str:
+    """Return ``1, 2``, and for more of them ``1 … 9 (8)``."""
+    if len(numbers) <= 3:
+        return ", ".join(numbers)
+    return f"{numbers[0]} … {numbers[-1]} ({len(numbers)})"

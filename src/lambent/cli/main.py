@@ -5,10 +5,12 @@ from __future__ import annotations
 import click
 
 import lambent
+from lambent.cli.alias import alias
 from lambent.cli.deploy import deploy
 from lambent.cli.invoke import invoke
 from lambent.cli.list import list_functions
 from lambent.cli.logs import logs
+from lambent.cli.publish import publish
 from lambent.cli.rm import rm
 from lambent.cli.serve import serve
 
@@ -30,5 +32,5 @@ def main() -> None:
     """
 
 
-for _verb in (serve, deploy, invoke, logs, list_functions, rm):
+for _verb in (serve, deploy, invoke, logs, list_functions, publish, alias, rm):
     main.add_command(_verb)
