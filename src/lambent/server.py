@@ -103,7 +103,7 @@ async def serve(settings: Settings) -> None:
         doors = await Doors.bind(settings, storage.directory.root, stack)
         execution = await _build_execution(settings, clock, storage, doors.internal_url, stack)
         ready = asyncio.Event()
-        service, services = _build_service(settings, clock, storage, execution, doors, ready, stack)
+        service, services = await _build_service(settings, clock, storage, execution, doors, ready, stack)
         await finish_unsettled(services)
         execution.tasks.start(keep_collecting(services), "sweep of packages")
         _freeze_garbage()
@@ -199,7 +199,7 @@ async def _build_execution(
     return _Execution(runtimes, boto3, sandbox, launcher, pool, machine_limit, tasks)
 
 
-def _build_service(
+async def _build_service(
     settings: Settings,
     clock: Clock,
     storage: _Storage,
@@ -223,7 +223,9 @@ def _build_service(
     answers = Answers(clock)
     codec = Codec()
     resolver = Resolver(storage.functions, tasks, execution.pool.retire)
-    invoker = Invoker(Admission(settings.concurrency.account_limit), execution.pool)
+    admission = Admission(settings.concurrency.account_limit, clock)
+    await admission.start(storage.functions)
+    invoker = Invoker(admission, execution.pool)
     request_log = RequestLog(clock)
     stack.callback(request_log.flush)
     service = Service(

@@ -19,9 +19,12 @@ from tests.contract.rig import ACCOUNT, REGION, make_head
 from lambent.model.functions import Alias, CodePackage, FunctionHead, FunctionKey, State, UpdateStatus
 from lambent.storage.contracts import (
     AlreadyExists,
+    Change,
     Conflict,
     FunctionStore,
     Referenced,
+    ReservedTooMuch,
+    Usage,
     VersionMissing,
 )
 
@@ -207,14 +210,35 @@ class FunctionStoreContract(ABC):
 
     def test_usage_counts_what_latest_shows(self) -> None:
         async def scenario(store: FunctionStore) -> None:
-            assert await store.usage(ACCOUNT, REGION) == (0, 0)
+            assert await store.usage(ACCOUNT, REGION) == Usage()
             head = make_head("f", code=CodePackage("01" * 32, 300))
             await store.create(head)
             await store.create(make_head("g", code=CodePackage("02" * 32, 45)))
             await store.create(make_head("f", region="us-east-1"))
-            assert await store.usage(ACCOUNT, REGION) == (2, 345)
+            assert await store.usage(ACCOUNT, REGION) == Usage(2, 345)
             await store.replace(renewed(head, latest=make_head("f").latest), head.revision_id)
-            assert await store.usage(ACCOUNT, REGION) == (2, 145)
+            assert await store.usage(ACCOUNT, REGION) == Usage(2, 145)
+
+        self.run(scenario)
+
+    def test_reserved_concurrency_is_summed_up_and_bounded(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            first, second = make_head("f", reserved_concurrency=5), make_head("g")
+            await store.create(first)
+            await store.create(second)
+            await store.create(make_head("f", region="us-east-1", reserved_concurrency=90))
+            assert (await store.usage(ACCOUNT, REGION)).reserved == 5
+            more = renewed(second, reserved_concurrency=6)
+            with pytest.raises(ReservedTooMuch):
+                await store.replace(more, second.revision_id, reserved_at_most=10)
+            assert await store.load(second.key) == second
+            await store.replace(more, second.revision_id, reserved_at_most=11)
+            assert (await store.usage(ACCOUNT, REGION)).reserved == 11
+            found = [head.key.name for head in await store.reserved() if head.key.region == REGION]
+            assert sorted(found) == ["f", "g"]
+            await store.replace(renewed(more, reserved_concurrency=None), more.revision_id)
+            await store.delete(first.key)
+            assert await store.usage(ACCOUNT, REGION) == Usage(1, 100, 0)
 
         self.run(scenario)
 
@@ -293,7 +317,7 @@ class FunctionStoreContract(ABC):
                 "f",
                 "g",
             ]
-            assert await store.usage(ACCOUNT, REGION) == (3, 1500)
+            assert await store.usage(ACCOUNT, REGION) == Usage(3, 1500)
             assert await store.elsewhere("f") == [head.key]
 
         self.run(scenario)
@@ -387,7 +411,14 @@ class FunctionStoreContract(ABC):
         async def scenario(store: FunctionStore) -> None:
             heard: list[str | None] = []
             head = make_head("f")
-            store.subscribe(lambda key, changed: heard.append(changed) if key == head.key else None)
+            heads: list[FunctionHead | None] = []
+
+            def hear(change: Change) -> None:
+                assert change.key == head.key
+                heard.append(change.qualifier)
+                heads.append(change.head)
+
+            store.subscribe(hear)
             await store.create(head)
             assert heard == ["$LATEST"]
             after = renewed(head)
@@ -400,6 +431,8 @@ class FunctionStoreContract(ABC):
             assert heard[4:] == ["1"]
             await store.delete(head.key)
             assert heard[5:] == [None]
+            # Of a version the head comes along as it is stored.
+            assert heads == [head, after, None, None, None, None]
 
         self.run(scenario)
 
@@ -408,7 +441,7 @@ class FunctionStoreContract(ABC):
             head = make_head("f")
             await store.create(head)
             heard: list[object] = []
-            store.subscribe(lambda *change: heard.append(change))
+            store.subscribe(heard.append)
             with pytest.raises(AlreadyExists):
                 await store.create(make_head("f"))
             with pytest.raises(Conflict):

@@ -16,6 +16,7 @@ from lambent.control.aliases import create_alias, get_alias, update_alias
 from lambent.control.functions import create_function, update_function_code
 from lambent.control.versions import list_versions_by_function, publish_version
 from lambent.model.functions import FunctionKey, State
+from lambent.storage.contracts import Usage
 from lambent.storage.database import migrations
 from lambent.storage.directory import DataDirectory
 from lambent.storage.sqlite import SqliteFunctionStore
@@ -104,7 +105,7 @@ def test_functions_of_a_data_directory_without_versions_are_kept(tmp_path: Path)
         await store.start()
         assert await store.load(head.key) == head
         assert await store.unsettled() == [head]
-        assert await store.usage(ACCOUNT, REGION) == (1, head.latest.code.size)
+        assert await store.usage(ACCOUNT, REGION) == Usage(1, head.latest.code.size)
         await store.stop()
 
     asyncio.run(look())

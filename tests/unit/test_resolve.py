@@ -22,7 +22,7 @@ from lambent.model.functions import (
     State,
     UpdateStatus,
 )
-from lambent.storage.contracts import FunctionStore, OnChange
+from lambent.storage.contracts import Change, FunctionStore, OnChange
 from lambent.tasks import Tasks
 
 
@@ -107,7 +107,7 @@ class FakeStore:
 
     def _tell(self, key: FunctionKey, changed: str | None) -> None:
         for on_change in self._subscribers:
-            on_change(key, changed)
+            on_change(Change(key, changed, self.heads.get((key, changed or ""))))
 
 
 @dataclasses.dataclass

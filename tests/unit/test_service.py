@@ -113,7 +113,7 @@ class Front:
             origins=OriginCheck(frozenset()),
             codec=Codec(),
             resolver=resolver,
-            invoker=Invoker(Admission(1), cast("EnvironmentPool", self.environments)),
+            invoker=Invoker(Admission(1, rig.clock), cast("EnvironmentPool", self.environments)),
             services=rig.services,
             controls=Controls(
                 services=rig.services,
@@ -334,6 +334,7 @@ def test_an_alias_draws_anew_for_each_call_and_tells_which_version_ran(run: Run)
         )
         drawn = random.Random(SEED)
         for _ in range(50):
+            rig.clock.advance(1)
             answer = await front.send("POST", f"{INVOKE.format('f')}?Qualifier=live")
             version, memory_mb = ("2", b"256") if drawn.random() < 0.3 else ("1", b"128")
             assert (answer.headers["x-amz-executed-version"], answer.body) == (version, memory_mb)

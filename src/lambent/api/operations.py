@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lambent.control import account, aliases, functions, tags, versions
+from lambent.control import account, aliases, concurrency, functions, tags, versions
 from lambent.control.operation import Call, Services
 
 
@@ -50,6 +50,11 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "DeleteFunction": _operation(functions.delete_function, "FunctionName Qualifier"),
     "ListFunctions": _operation(functions.list_functions, "FunctionVersion Marker MaxItems"),
+    "PutFunctionConcurrency": _operation(
+        concurrency.put_function_concurrency, "FunctionName ReservedConcurrentExecutions"
+    ),
+    "GetFunctionConcurrency": _operation(concurrency.get_function_concurrency, "FunctionName"),
+    "DeleteFunctionConcurrency": _operation(concurrency.delete_function_concurrency, "FunctionName"),
     "TagResource": _operation(tags.tag_resource, "Resource Tags"),
     "UntagResource": _operation(tags.untag_resource, "Resource TagKeys"),
     "ListTags": _operation(tags.list_tags, "Resource"),

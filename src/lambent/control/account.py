@@ -11,16 +11,16 @@ async def get_account_settings(services: Services, call: Call) -> Output:
 
     Source: docs/aws-behaviour.md, functions 7.15.
     """
-    count, code_bytes = await services.functions.usage(call.caller.account, call.caller.region)
+    usage = await services.functions.usage(call.caller.account, call.caller.region)
     return {
         "AccountLimit": {
             "TotalCodeSize": int(limits.ACCOUNT_CODE_BYTES),
             "CodeSizeUnzipped": int(limits.UNZIPPED_CODE_BYTES),
             "CodeSizeZipped": int(limits.ZIPPED_CODE_BYTES),
             "ConcurrentExecutions": services.account_limit,
-            "UnreservedConcurrentExecutions": services.account_limit,
+            "UnreservedConcurrentExecutions": services.account_limit - usage.reserved,
         },
-        "AccountUsage": {"TotalCodeSize": code_bytes, "FunctionCount": count},
+        "AccountUsage": {"TotalCodeSize": usage.code_bytes, "FunctionCount": usage.functions},
     }
 
 

@@ -16,6 +16,7 @@ from lambent import limits
 from lambent.control.activation import start_activation
 from lambent.control.code import render_link
 from lambent.control.code_source import S3Object
+from lambent.control.concurrency import render_reserved
 from lambent.control.configuration import (
     Reply,
     changed_version,
@@ -90,7 +91,9 @@ async def get_function(services: Services, call: Call) -> Output:
     """Return configuration, and where the code can be fetched for ten minutes."""
     target = find_target(call, "GetFunction")
     head = await _load(services, target)
-    code, tags = head.latest.code, await _tags(services, head)
+    code = head.latest.code
+    # What belongs to the function as a whole is shown of its versions, too.
+    function = head if head.version == LATEST else await services.functions.load(head.key) or head
     output: Output = {
         "Configuration": render_configuration(head, Reply.GET, qualifier=target.qualifier),
         "Code": {
@@ -100,8 +103,10 @@ async def get_function(services: Services, call: Call) -> Output:
     }
     if code.kms_key_arn is not None:
         output["Code"]["SourceKMSKeyArn"] = code.kms_key_arn
-    if tags:
-        output["Tags"] = dict(tags)
+    if function.tags:
+        output["Tags"] = dict(function.tags)
+    if concurrency := render_reserved(function):
+        output["Concurrency"] = concurrency
     return output
 
 
@@ -202,12 +207,6 @@ async def list_functions(services: Services, call: Call) -> Output:
         position = f"{last.key.name}:{last.number}" if shows_all else last.key.name
         output["NextMarker"] = render_marker(call, scope, position)
     return output
-
-
-async def _tags(services: Services, head: FunctionHead) -> Mapping[str, str]:
-    """Return the function's tags, which its versions have none of their own beside."""
-    latest = head if head.version == LATEST else await services.functions.load(head.key)
-    return {} if latest is None else latest.tags
 
 
 async def _load(services: Services, target: Target) -> FunctionHead:
@@ -322,8 +321,8 @@ async def _check_storage(services: Services, target: Target, added: int) -> None
 
     Source: docs/aws-behaviour.md, functions 7.4.
     """
-    _, stored = await services.functions.usage(target.key.account, target.key.region)
-    if added > 0 and stored + added > limits.ACCOUNT_CODE_BYTES:
+    usage = await services.functions.usage(target.key.account, target.key.region)
+    if added > 0 and usage.code_bytes + added > limits.ACCOUNT_CODE_BYTES:
         raise CodeStorageExceededException("Code storage limit exceeded.")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import shutil
 import tempfile
 import time
@@ -20,8 +21,9 @@ from pathlib import Path
 from lambent import limits
 from lambent.clock import Clock
 from lambent.execution.environment import ExecutionEnvironment, Launcher, Log, Phase
-from lambent.model.functions import FunctionVersion
+from lambent.model.functions import FunctionKey, FunctionVersion
 from lambent.model.invocations import Invocation, InvocationResult
+from lambent.model.observer import EnvironmentUse, Observer
 from lambent.tasks import Tasks
 
 # Deadlines are looked at this often; one sweep for all costs less than a timer per invocation.
@@ -32,6 +34,20 @@ class MachineFull(Exception):
     """No environment is idle and this machine may hold no further one."""
 
 
+class GrowsTooFast(Exception):
+    """A function has been given as many new environments as it may in a short time.
+
+    Attributes:
+        retry_after_ms: until it may have another.
+
+    Source: docs/aws-behaviour.md, concurrency 3.1 and 3.6.
+    """
+
+    def __init__(self, retry_after_ms: int) -> None:
+        super().__init__(retry_after_ms)
+        self.retry_after_ms = retry_after_ms
+
+
 class EnvironmentPool:
     """Environments by version document; sole owner of each of them.
 
@@ -40,6 +56,7 @@ class EnvironmentPool:
         machine_limit: environments that may exist at a time.
         idle_timeout_s: life of an idle environment.
         init_limit_s: how long the first init of an environment may take.
+        observer: told of each invocation that ended.
     """
 
     def __init__(
@@ -53,6 +70,7 @@ class EnvironmentPool:
         machine_limit: int,
         idle_timeout_s: float,
         init_limit_s: float = limits.INIT_S,
+        observer: Observer | None = None,
     ) -> None:
         self._launcher = launcher
         self._log_store = log_store
@@ -62,9 +80,12 @@ class EnvironmentPool:
         self._machine_limit = machine_limit
         self._idle_timeout_s = idle_timeout_s
         self._init_limit_s = init_limit_s
+        self._observer = observer or Observer()
         self._idle: dict[str, list[ExecutionEnvironment]] = {}
         self._busy: set[ExecutionEnvironment] = set()
         self._count = 0
+        # When each function's allowance of new environments is full again.
+        self._growth: dict[FunctionKey, float] = {}
         self._retired: set[str] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._idle_sweep: asyncio.TimerHandle | None = None
@@ -75,11 +96,21 @@ class EnvironmentPool:
         """Invocations that are running."""
         return len(self._busy)
 
+    def usage(self) -> list[EnvironmentUse]:
+        """Return what every environment is doing."""
+        idle = (environment for environments in self._idle.values() for environment in environments)
+        return [
+            EnvironmentUse(environment.version, is_busy, environment.memory_mb)
+            for is_busy, environments in ((True, self._busy), (False, idle))
+            for environment in environments
+        ]
+
     def run(self, invocation: Invocation, done: Callable[[InvocationResult], None]) -> None:
         """Run an invocation in an environment of its version; ``done`` gets the result.
 
         Raises:
             MachineFull: nothing was started.
+            GrowsTooFast: nothing was started.
         """
         version = invocation.version
         idle = self._idle.get(version.document_id)
@@ -112,9 +143,20 @@ class EnvironmentPool:
 
     def _make(self, version: FunctionVersion) -> ExecutionEnvironment:
         """Make a new environment, in the place of another function's idle one if the machine is full."""
+        full_at = self._check_growth(version.key)
         if self._count >= self._machine_limit and not self._evict():
             raise MachineFull
+        self._growth[version.key] = full_at
         return self._create(version)
+
+    def _check_growth(self, key: FunctionKey) -> float:
+        """Return when the function's allowance is full again, should it get one more environment."""
+        now = self._clock.monotonic()
+        step_s = limits.SCALE_OUT_INTERVAL_S / limits.SCALE_OUT_ENVIRONMENTS
+        full_at = max(self._growth.get(key, now), now) + step_s
+        if full_at - now > limits.SCALE_OUT_INTERVAL_S:
+            raise GrowsTooFast(math.ceil((full_at - now - limits.SCALE_OUT_INTERVAL_S) * 1000))
+        return full_at
 
     def _evict(self) -> bool:
         """End the environment that has been idle for longest; False when none is idle."""
@@ -140,6 +182,7 @@ class EnvironmentPool:
             self._clock,
             self._give_back,
             self._init_limit_s,
+            self._observer,
         )
 
     def _give_back(self, environment: ExecutionEnvironment) -> None:
@@ -189,7 +232,9 @@ class EnvironmentPool:
         self._idle_sweep = asyncio.get_running_loop().call_later(delay, self._expire_idle)
 
     def _expire_idle(self) -> None:
-        oldest_allowed = self._clock.monotonic() - self._idle_timeout_s
+        now = self._clock.monotonic()
+        self._growth = {key: full_at for key, full_at in self._growth.items() if full_at > now}
+        oldest_allowed = now - self._idle_timeout_s
         for document_id in list(self._idle):
             idle = self._idle[document_id]
             kept = [environment for environment in idle if environment.idle_since > oldest_allowed]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from lambent.execution.pool import EnvironmentPool, MachineFull
-from lambent.invocation.admission import Admission, Scope
+from lambent.execution.pool import EnvironmentPool, GrowsTooFast, MachineFull
+from lambent.invocation.admission import Admission, Slot
 from lambent.model.errors import TooManyRequestsException
 from lambent.model.invocations import Invocation, InvocationResult
 
@@ -28,18 +28,23 @@ class Invoker:
             TooManyRequestsException: the account's or the machine's limit is reached;
                 nothing was started.
         """
-        key = invocation.version.key
-        scope = self._admission.acquire(key.account, key.region)
+        version = invocation.version
+        slot = self._admission.acquire(version.key, version.version)
         try:
-            self._pool.run(invocation, partial(_finish, scope, done))
+            self._pool.run(invocation, partial(_finish, slot, done))
         except MachineFull:
-            scope.release()
+            slot.release()
             raise TooManyRequestsException("ConcurrentInvocationLimitExceeded", limit="machine") from None
+        except GrowsTooFast as limit:
+            slot.release()
+            raise TooManyRequestsException(
+                "ConcurrentInvocationLimitExceeded", retry_after_ms=limit.retry_after_ms
+            ) from None
         except BaseException:
-            scope.release()
+            slot.release()
             raise
 
 
-def _finish(scope: Scope, done: Callable[[InvocationResult], None], result: InvocationResult) -> None:
-    scope.release()
+def _finish(slot: Slot, done: Callable[[InvocationResult], None], result: InvocationResult) -> None:
+    slot.release()
     done(result)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lambent.model.errors import ResourceConflictException, ResourceNotFoundException
 from lambent.model.functions import LATEST, FunctionHead, FunctionKey, FunctionVersion, State, is_version
-from lambent.storage.contracts import FunctionStore
+from lambent.storage.contracts import Change, FunctionStore
 from lambent.tasks import Tasks
 
 
@@ -125,8 +125,9 @@ class Resolver:
             qualifiers.discard(qualifier)
             del self.cached[key, qualifier]
 
-    def _changed(self, key: FunctionKey, changed: str | None) -> None:
+    def _changed(self, change: Change) -> None:
         self._changes += 1
+        key, changed, _ = change
         known = self._known.get(key)
         if known is None:
             return

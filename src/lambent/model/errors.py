@@ -152,13 +152,26 @@ class TooManyRequestsException(ServiceError):
     """A limit on concurrency or rate; ``reason`` names which.
 
     ``limit`` tells the request log whose limit it was: AWS's rules' (``account``) or
-    this machine's own (``machine``), which look alike to the caller.
+    this machine's own (``machine``), which look alike to the caller. ``Retry-After``
+    (``retry_after_s``) comes with rates alone.
+
+    Source: docs/aws-behaviour.md, concurrency 3.2.
     """
 
     status = 429
 
-    def __init__(self, reason: str, *, retry_after_ms: int = 1000, limit: str = "account") -> None:
-        super().__init__("Rate Exceeded.", headers=(("x-amz-retry-after", str(retry_after_ms)),))
+    def __init__(
+        self,
+        reason: str,
+        *,
+        retry_after_ms: int = 1000,
+        retry_after_s: int | None = None,
+        limit: str = "account",
+    ) -> None:
+        headers = [("x-amz-retry-after", str(retry_after_ms))]
+        if retry_after_s is not None:
+            headers.append(("Retry-After", str(retry_after_s)))
+        super().__init__("Rate Exceeded.", headers=tuple(headers))
         self.reason = reason
         self.limit = limit
 

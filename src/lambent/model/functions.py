@@ -152,6 +152,8 @@ class FunctionHead:
         last_version: number of the version published last, 0 before the first; numbers
             are never used again. Of ``$LATEST`` only.
         published: fingerprint of what that version froze, None before the first.
+        reserved_concurrency: invocations that may run at once, and are kept free for the
+            function; None where it shares the account's. Of ``$LATEST`` only.
     """
 
     key: FunctionKey
@@ -166,6 +168,7 @@ class FunctionHead:
     tags: Mapping[str, str] = field(default_factory=dict)
     last_version: int = 0
     published: str | None = None
+    reserved_concurrency: int | None = None
 
     @property
     def version(self) -> str:

@@ -1,7 +1,10 @@
-"""What an onlooker is told about the work; the default one listens to nothing."""
+"""What an onlooker is told about the work, and what it may ask; the default one listens to nothing."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from lambent.model.functions import FunctionVersion
 from lambent.model.invocations import Caller
 
 NOBODY = Caller("", "")
@@ -9,7 +12,7 @@ NOBODY = Caller("", "")
 
 
 class Observer:
-    """Told of every answered request; made to be overridden, silent by itself.
+    """Told of requests and invocations; made to be overridden, silent by itself.
 
     Called on the hot path: an observer notes and returns, it never blocks. Parameters
     are positional because that is half the cost of naming them.
@@ -42,3 +45,66 @@ class Observer:
                 retry from a new call.
             sdk_attempt: ``amz-sdk-request`` as sent.
         """
+
+    def invocation_ended(
+        self, version: FunctionVersion, has_failed: bool, duration_ms: float, was_cold: bool
+    ) -> None:
+        """Take note of an attempt that ran, as its ``REPORT`` line does.
+
+        Args:
+            version: the executed version's document.
+            has_failed: whether it ended in a function error.
+            duration_ms: of the handler's run.
+            was_cold: whether its environment was initialised for it.
+        """
+
+    def invocation_throttled(self, version: FunctionVersion, reason: str, limit: str) -> None:
+        """Take note of an attempt that a limit refused.
+
+        Args:
+            version: the document of the version that would have run.
+            reason: the ``Reason`` that the caller is told.
+            limit: whose limit it is, ``account`` or ``machine``.
+        """
+
+
+class EnvironmentUse(NamedTuple):
+    """One execution environment at this moment.
+
+    Attributes:
+        memory_mb: the most that its process has used since it started, in MB; 0 without one.
+    """
+
+    version: FunctionVersion
+    is_busy: bool
+    memory_mb: int
+
+
+class AccountUse(NamedTuple):
+    """The slots of one account in one region at this moment.
+
+    Attributes:
+        running: invocations, all functions together.
+        limit: how many there may be.
+        unreserved_limit: how many of them functions without reserved concurrency may have.
+    """
+
+    account: str
+    region: str
+    running: int
+    limit: int
+    unreserved_limit: int
+
+
+class ServerUse(NamedTuple):
+    """What the server holds at this moment.
+
+    Attributes:
+        environment_limit: execution environments that may exist.
+        connections: open ones, at all doors.
+        buffered_bytes: of request bodies.
+    """
+
+    environment_limit: int
+    connections: int
+    buffered_bytes: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from lambent.model.functions import LATEST, Alias, CodePackage, FunctionHead, FunctionKey
 
@@ -50,8 +50,39 @@ class StorageFailed(Exception):
     """The engine could not store or read (a full disk, a broken file); nothing was changed."""
 
 
-OnChange: TypeAlias = Callable[[FunctionKey, str | None], None]
-"""Told the function, and the version or alias that changed; None when all of it is gone."""
+class ReservedTooMuch(Exception):
+    """More concurrency was to be reserved than an account may; nothing was changed."""
+
+
+class Usage(NamedTuple):
+    """What an account has in a region.
+
+    Attributes:
+        functions: their number.
+        code_bytes: sum of the packages of all their versions.
+        reserved: sum of their reserved concurrency.
+    """
+
+    functions: int = 0
+    code_bytes: int = 0
+    reserved: int = 0
+
+
+class Change(NamedTuple):
+    """One change of what is stored.
+
+    Attributes:
+        key: the function.
+        qualifier: the version or alias that changed; None when all of the function is gone.
+        head: the version's head as it is now; None for an alias, and for what is gone.
+    """
+
+    key: FunctionKey
+    qualifier: str | None
+    head: FunctionHead | None = None
+
+
+OnChange: TypeAlias = Callable[[Change], None]
 
 
 class FunctionStore(Protocol):
@@ -74,12 +105,24 @@ class FunctionStore(Protocol):
         ...
 
     async def replace(
-        self, head: FunctionHead, expected_revision_id: str, published: FunctionHead | None = None
+        self,
+        head: FunctionHead,
+        expected_revision_id: str,
+        published: FunctionHead | None = None,
+        *,
+        reserved_at_most: int | None = None,
     ) -> None:
         """Store ``head`` if the stored one still has ``expected_revision_id``, and a new version with it.
 
+        Args:
+            head: of ``$LATEST`` or of a version.
+            expected_revision_id: as read before.
+            published: head of a new version.
+            reserved_at_most: what the account's functions may reserve together.
+
         Raises:
             Conflict: it has another one, or the function is gone.
+            ReservedTooMuch: with ``head`` they would reserve more.
         """
         ...
 
@@ -109,8 +152,12 @@ class FunctionStore(Protocol):
         """Return up to ``limit`` heads of one function with a number above ``after``; ``$LATEST`` has 0."""
         ...
 
-    async def usage(self, account: str, region: str) -> tuple[int, int]:
-        """Return (number of functions, sum of the packages of all their versions in bytes)."""
+    async def usage(self, account: str, region: str) -> Usage:
+        """Return what an account has in a region."""
+        ...
+
+    async def reserved(self) -> list[FunctionHead]:
+        """Return the head of ``$LATEST`` of every function that has reserved concurrency."""
         ...
 
     async def unsettled(self) -> list[FunctionHead]:
@@ -233,6 +280,7 @@ class LogStore(Protocol):
 
 __all__ = [
     "AlreadyExists",
+    "Change",
     "CodeStore",
     "Conflict",
     "FunctionStore",
@@ -240,6 +288,8 @@ __all__ = [
     "LogStore",
     "OnChange",
     "Referenced",
+    "ReservedTooMuch",
     "StorageFailed",
+    "Usage",
     "VersionMissing",
 ]

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lambent.model.functions import LATEST, Alias, FunctionHead, FunctionKey
-from lambent.storage.contracts import AlreadyExists, Conflict, OnChange, Referenced, VersionMissing
+from lambent.storage.contracts import (
+    AlreadyExists,
+    Change,
+    Conflict,
+    OnChange,
+    Referenced,
+    ReservedTooMuch,
+    Usage,
+    VersionMissing,
+)
 from lambent.storage.database import Database, load_statements
 from lambent.storage.directory import DataDirectory
 
@@ -65,7 +74,7 @@ class SqliteFunctionStore:
             if published is not None:
                 _insert(connection, published)
 
-        await self._write(apply, head.key, LATEST)
+        await self._write(apply, Change(head.key, LATEST, head))
 
     async def load(self, key: FunctionKey, version: str = LATEST) -> FunctionHead | None:
         """Return the stored head, or None."""
@@ -73,23 +82,32 @@ class SqliteFunctionStore:
         return _decode(rows[0][0]) if rows else None
 
     async def replace(
-        self, head: FunctionHead, expected_revision_id: str, published: FunctionHead | None = None
+        self,
+        head: FunctionHead,
+        expected_revision_id: str,
+        published: FunctionHead | None = None,
+        *,
+        reserved_at_most: int | None = None,
     ) -> None:
         """Store ``head`` if the stored one still has ``expected_revision_id``, durably.
 
         Raises:
             Conflict: it has another one, or the function is gone.
+            ReservedTooMuch: the account's functions would reserve more than ``reserved_at_most``.
         """
-        changes = (head.revision_id, head.settled, head.latest.code.size, _render(head))
-        row = (*changes, *head.key, _number(head.version), expected_revision_id)
+        row = (*_columns(head), *head.key, _number(head.version), expected_revision_id)
 
         def apply(connection: sqlite3.Connection) -> None:
             if connection.execute(_SQL["replace"], row).rowcount == 0:
                 raise Conflict(head.key)
+            if reserved_at_most is not None:
+                usage = Usage(*connection.execute(_SQL["usage"], head.key[:2]).fetchone())
+                if usage.reserved > reserved_at_most:
+                    raise ReservedTooMuch(usage.reserved)
             if published is not None:
                 _insert(connection, published)
 
-        await self._write(apply, head.key, head.version)
+        await self._write(apply, Change(head.key, head.version, head))
 
     async def delete(self, key: FunctionKey) -> bool:
         """Remove the function with its versions and aliases, durably; False when there was none."""
@@ -99,7 +117,7 @@ class SqliteFunctionStore:
                 raise _Absent
             connection.execute(_SQL["delete_aliases"], key)
 
-        return await self._remove(apply, key, None)
+        return await self._remove(apply, Change(key, None))
 
     async def delete_version(self, key: FunctionKey, version: str) -> bool:
         """Remove a published version, durably; False when there was none.
@@ -116,7 +134,7 @@ class SqliteFunctionStore:
             if connection.execute(_SQL["delete_version"], (*key, number)).rowcount == 0:
                 raise _Absent
 
-        return await self._remove(apply, key, version)
+        return await self._remove(apply, Change(key, version))
 
     async def page(self, account: str, region: str, *, after: str, limit: int) -> list[FunctionHead]:
         """Return up to ``limit`` heads of ``$LATEST`` with a name above ``after``, in byte order of name."""
@@ -133,10 +151,14 @@ class SqliteFunctionStore:
         """Return up to ``limit`` heads of one function with a number above ``after``; ``$LATEST`` has 0."""
         return [_decode(row[0]) for row in self._database.read(_SQL["versions"], (*key, after, limit))]
 
-    async def usage(self, account: str, region: str) -> tuple[int, int]:
-        """Return (number of functions, sum of the packages of all their versions in bytes)."""
+    async def usage(self, account: str, region: str) -> Usage:
+        """Return what an account has in a region."""
         rows = self._database.read(_SQL["usage"], (account, region))
-        return rows[0] if rows else (0, 0)
+        return Usage(*rows[0]) if rows else Usage()
+
+    async def reserved(self) -> list[FunctionHead]:
+        """Return the head of ``$LATEST`` of every function that has reserved concurrency."""
+        return [_decode(row[0]) for row in await self._database.scan(_SQL["reserved"])]
 
     async def unsettled(self) -> list[FunctionHead]:
         """Return every head left Pending or with an update in progress."""
@@ -166,7 +188,7 @@ class SqliteFunctionStore:
             if connection.execute(_SQL["create_alias"], row).rowcount == 0:
                 raise AlreadyExists(alias.arn)
 
-        await self._write(apply, alias.key, alias.name)
+        await self._write(apply, Change(alias.key, alias.name))
 
     async def load_alias(self, key: FunctionKey, name: str) -> Alias | None:
         """Return the stored alias, or None."""
@@ -188,7 +210,7 @@ class SqliteFunctionStore:
             if connection.execute(_SQL["replace_alias"], row).rowcount == 0:
                 raise Conflict(alias.arn)
 
-        await self._write(apply, alias.key, alias.name)
+        await self._write(apply, Change(alias.key, alias.name))
 
     async def delete_alias(self, key: FunctionKey, name: str) -> bool:
         """Remove the alias, durably; False when there was none."""
@@ -197,7 +219,7 @@ class SqliteFunctionStore:
             if connection.execute(_SQL["delete_alias"], (*key, name)).rowcount == 0:
                 raise _Absent
 
-        return await self._remove(apply, key, name)
+        return await self._remove(apply, Change(key, name))
 
     async def aliases(self, key: FunctionKey, *, version: str | None, after: str, limit: int) -> list[Alias]:
         """Return up to ``limit`` aliases with a name above ``after``; of one version if it is given."""
@@ -210,28 +232,24 @@ class SqliteFunctionStore:
 
     # -- ours
 
-    async def _write(
-        self, apply: Callable[[sqlite3.Connection], None], key: FunctionKey, changed: str | None
-    ) -> None:
-        await self._database.write(apply, on_commit=lambda: self._announce(key, changed))
+    async def _write(self, apply: Callable[[sqlite3.Connection], None], change: Change) -> None:
+        await self._database.write(apply, on_commit=lambda: self._announce(change))
 
-    async def _remove(
-        self, apply: Callable[[sqlite3.Connection], None], key: FunctionKey, changed: str | None
-    ) -> bool:
+    async def _remove(self, apply: Callable[[sqlite3.Connection], None], change: Change) -> bool:
         try:
-            await self._write(apply, key, changed)
+            await self._write(apply, change)
         except _Absent:
             return False
         return True
 
-    def _announce(self, key: FunctionKey, changed: str | None) -> None:
+    def _announce(self, change: Change) -> None:
         """Feed the subscribers.
 
         Each gets a callback of its own, so that the loop reports one that fails and
         the others are still told. Callbacks run in order: the writer resumes after them.
         """
         for on_change in self._subscribers:
-            asyncio.get_running_loop().call_soon(on_change, key, changed)
+            asyncio.get_running_loop().call_soon(on_change, change)
 
 
 class _Absent(Exception):
@@ -239,16 +257,13 @@ class _Absent(Exception):
 
 
 def _insert(connection: sqlite3.Connection, head: FunctionHead) -> None:
-    row = (
-        *head.key,
-        _number(head.version),
-        head.revision_id,
-        head.settled,
-        head.latest.code.size,
-        _render(head),
-    )
+    row = (*head.key, _number(head.version), *_columns(head))
     if connection.execute(_SQL["create"], row).rowcount == 0:
         raise AlreadyExists(head.key)
+
+
+def _columns(head: FunctionHead) -> tuple[object, ...]:
+    return head.revision_id, head.settled, head.latest.code.size, head.reserved_concurrency, _render(head)
 
 
 def _check_versions(connection: sqlite3.Connection, alias: Alias) -> None:

@@ -3,8 +3,8 @@
 
 -- name: create
 -- Changes no row when the key is taken.
-INSERT INTO functions (account, region, name, number, revision_id, settled, code_bytes, document)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO functions (account, region, name, number, revision_id, settled, code_bytes, reserved, document)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING;
 
 -- name: load
@@ -14,7 +14,7 @@ WHERE account = ? AND region = ? AND name = ? AND number = ?;
 -- name: replace
 -- Compare-and-set: changes no row when another revision is stored, or none.
 UPDATE functions
-SET revision_id = ?, settled = ?, code_bytes = ?, document = ?
+SET revision_id = ?, settled = ?, code_bytes = ?, reserved = ?, document = ?
 WHERE account = ? AND region = ? AND name = ? AND number = ? AND revision_id = ?;
 
 -- name: delete
@@ -41,8 +41,11 @@ WHERE account = ? AND region = ? AND name = ? AND number > ?
 ORDER BY number LIMIT ?;
 
 -- name: usage
-SELECT functions, code_bytes FROM usage
+SELECT functions, code_bytes, reserved FROM usage
 WHERE account = ? AND region = ?;
+
+-- name: reserved
+SELECT document FROM functions WHERE reserved IS NOT NULL;
 
 -- name: unsettled
 SELECT document FROM functions WHERE settled = 0;
