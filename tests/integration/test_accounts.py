@@ -36,6 +36,9 @@ CALLS: dict[str, dict[str, Any]] = {
     "UpdateAlias": {"Name": "live", "Description": "changed"},
     "DeleteAlias": {"Name": "live"},
     "ListAliases": {},
+    "PutFunctionConcurrency": {"ReservedConcurrentExecutions": 1},
+    "GetFunctionConcurrency": {},
+    "DeleteFunctionConcurrency": {},
 }
 # The same for those that name it by its ARN alone.
 BY_ARN: dict[str, dict[str, Any]] = {
