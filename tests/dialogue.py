@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
 
 from lambent.api.connection import Connection, Exchange, Listener
 from lambent.api.request import Request
@@ -25,12 +27,16 @@ class FakeTransport(asyncio.Transport):
         self.aborted = False
         self.ended = False
         self.reading = True
+        self.unread = 0
         self._tls = tls
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.closed
         assert not self.ended
         self.written += bytes(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
 
     def can_write_eof(self) -> bool:
         return not self._tls
@@ -82,18 +88,46 @@ class Handler:
         return str(error.status).encode()
 
 
+class Turns:
+    """The event loop's next turns: they come at once, but never while a peer's bytes are read."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._steps: deque[Callable[[], None]] = deque()
+        self._is_busy = False
+
+    def __call__(self, step: Callable[[], None]) -> None:
+        self._steps.append(step)
+        if not self._is_busy:
+            self.after(lambda: None)
+
+    def after(self, first: Callable[[], None]) -> None:
+        """Do something, and then what it leaves to later turns."""
+        self._is_busy = True
+        try:
+            first()
+            while self._steps:
+                self.count += 1
+                self._steps.popleft()()
+        finally:
+            self._is_busy = False
+
+
 class Peer:
     """A caller on the other end."""
 
     def __init__(self, listener: Listener, *, tls: bool = False) -> None:
         self.transport = FakeTransport(tls=tls)
+        if not isinstance(listener.call_soon, Turns):
+            listener.call_soon = Turns()
+        self.turns = listener.call_soon
         self.connection: Connection = listener.accept()
         self.connection.connection_made(self.transport)
 
     def sends(self, data: bytes) -> None:
         """Deliver bytes, as the event loop would: not to a transport that is closed."""
         if not self.transport.closed:
-            self.connection.data_received(data)
+            self.turns.after(lambda: self.connection.data_received(data))
 
     def hangs_up(self) -> None:
         """End the connection from this side."""

@@ -149,9 +149,10 @@ class FunctionDriver:
     ) -> None:
         """Write an invocation's frame."""
         self.write(
-            frames.render_invocation(
-                request_id, deadline_ms, ARN, trace_id, tenant_id, client_context, payload
+            frames.render_invocation_head(
+                request_id, deadline_ms, ARN, trace_id, tenant_id, client_context, len(payload)
             )
+            + payload
         )
 
     def write(self, data: bytes) -> None:

@@ -339,7 +339,8 @@ def test_large_values_pass_both_ways(own_zygote: ZygoteDriver, tmp_path: Path) -
 
 def test_frame_that_arrives_in_pieces_is_put_together(own_zygote: ZygoteDriver, tmp_path: Path) -> None:
     with own_zygote.start(tmp_path, "def handler(e, c): return e") as function:
-        frame = frames.render_invocation(REQUEST_ID, 1, ARN, "", "", "", b'"' + b"y" * 100 + b'"')
+        payload = b'"' + b"y" * 100 + b'"'
+        frame = frames.render_invocation_head(REQUEST_ID, 1, ARN, "", "", "", len(payload)) + payload
         for cut in (1, 3, 4, 5, 8, 9, 40):
             function.write(frame[:cut])
             # The pieces must not melt together: the function has read the first when its queue is empty.

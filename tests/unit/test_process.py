@@ -102,6 +102,20 @@ def test_bytes_that_are_no_frame_are_told_as_a_frame_of_no_kind(garbage: bytes, 
     _play(script)
 
 
+@pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 1 << 20])
+def test_a_frame_of_any_length_goes_out_whole(size: int) -> None:
+    async def script(process: FunctionProcess, zygote: FakeZygote, _owner: Owner) -> None:
+        process.send(b"head", b"p" * size)
+        process.send(b"next", b"")
+        whole = b"head" + b"p" * size + b"next"
+        received = b""
+        while len(received) < len(whole):
+            received += await asyncio.to_thread(os.read, zygote.descriptors[0], 1 << 20)
+        assert received == whole
+
+    _play(script)
+
+
 def _open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 

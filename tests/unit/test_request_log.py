@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lambent.clock import ManualClock
 from lambent.model.invocations import Caller
 from lambent.model.observer import NOBODY
+from lambent.observability import line_writer
 from lambent.observability import request_log as module
 from lambent.observability.request_log import RequestLog
 
@@ -33,7 +34,7 @@ def _written(script: Script, *, for_people: bool = False) -> list[str]:
         clock = ManualClock(MOMENT)
         log = RequestLog(clock, descriptor, for_people=for_people)
         script(log, clock)
-        log.flush()
+        log.close()
 
     descriptor = os.memfd_create("log")
     try:
@@ -130,27 +131,52 @@ def test_lines_are_written_together_soon_after() -> None:
         os.close(write_end)
 
 
-def test_what_waits_is_bounded_and_the_loss_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BATCH_LINES", 5)
+def test_a_log_that_nobody_reads_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_writer, "_CLOSE_S", 0.01)
+
+    async def play() -> None:
+        log = RequestLog(ManualClock(MOMENT), write_end, for_people=False)
+        # More than a pipe takes.
+        for _ in range(5000):
+            _answered(log)
+        log.close()
+
+    read_end, write_end = os.pipe()
+    try:
+        asyncio.run(play())
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+
+
+def test_lines_that_were_lost_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BATCH_LINES", 2)
+    monkeypatch.setattr(line_writer, "_WAITING_BYTES", 0)
 
     def script(log: RequestLog, clock: ManualClock) -> None:
-        for _ in range(8):
+        for _ in range(5):
             _answered(log)
+        log.flush()
+        monkeypatch.setattr(line_writer, "_WAITING_BYTES", 1 << 20)
+        _answered(log)
+        log.flush()
+        _answered(log)
 
     lines = _written(script)
-    assert len(lines) == 6
-    assert lines[-1] == "3 request lines were lost: more came than could be written"
+    assert len(lines) == 3
+    assert lines[1] == "5 lines were lost: more came than could be written"
 
 
 def test_a_full_disk_loses_lines_and_never_a_request() -> None:
     full = os.open("/dev/full", os.O_WRONLY)
 
     def script(log: RequestLog, clock: ManualClock) -> None:
-        free, log._descriptor = log._descriptor, full
+        writer = log._writer
+        free, writer.descriptor = writer.descriptor, full
         for _ in range(3):
             _answered(log)
-            log.flush()
-        log._descriptor = free
+            log.close()
+        writer.descriptor = free
         _answered(log)
 
     try:
@@ -158,7 +184,7 @@ def test_a_full_disk_loses_lines_and_never_a_request() -> None:
     finally:
         os.close(full)
     assert len(lines) == 2
-    assert lines[-1].startswith("3 request lines were lost")
+    assert lines[-1].startswith("3 lines were lost")
 
 
 _ANY = st.text(max_size=20)

@@ -4,9 +4,9 @@ httptools parses, asyncio does TLS, the rest is here: limits, time-outs, pipelin
 ``Expect: 100-continue``, ``Upgrade``, draining. What a request means is not known here:
 a :class:`Handler` gets it whole and answers with bytes.
 
-Requests of one connection are handled one after another. Reading stops as soon as one
-waits for the one before it; what that same read brought waits too, the rest stays in
-the kernel's buffer.
+Requests of one connection are handled one after another, one in each turn of the event
+loop, so that many in one read hold nobody else up. Reading stops as soon as one waits;
+what that same read brought waits too, the rest stays in the kernel's buffer.
 
 After a refusal nothing more is understood, but it is still read for a while: closing
 while the peer sends would reset the connection, and the peer might never see its answer.
@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import NoReturn, Protocol, cast
 
 import httptools
@@ -40,11 +42,20 @@ _PIPELINED = 1
 _PIPELINED_AT_MOST = 256
 # A body whose length has three digits is within every limit, and is not worth counting.
 _SHORT_DIGITS = 3
+# Longer bodies are put together while they come: to join six megabytes at once takes milliseconds.
+_JOIN_BYTES = 65_536
+# After a longer read it is others' turn: uvloop goes on up to 32 times while a peer keeps sending.
+_LONG_READ_BYTES = 65_536
 _SLASH = ord("/")
 _VERSIONS = frozenset(("1.0", "1.1"))
 # Stands for the request before the first.
 _NO_REQUEST = Request(b"", b"/", {})
-# Bodies that are held over all connections together, before anybody is authenticated too.
+# Of the callers that were throttled, so many may ask again in so long: they do at once, and
+# answering all of them would leave no turn to anybody else.
+_RESTED_AT_ONCE = 4
+_REST_S = 0.002
+# Bodies and unread answers that are held over all connections together, before anybody is
+# authenticated too.
 BUFFERED_BYTES = 1 << 30
 
 
@@ -61,8 +72,25 @@ class Exchange(Protocol):
         """Whether the caller reads more slowly than is written."""
         ...
 
+    @property
+    def is_streaming(self) -> bool:
+        """Whether a part of the response has been sent by :meth:`write`."""
+        ...
+
     def write(self, part: bytes) -> None:
-        """Send a part of the response; :meth:`respond` sends the last."""
+        """Send a part of the response when it is there; :meth:`respond` sends the last."""
+        ...
+
+    def begin(self, head: bytes) -> None:
+        """Send what stands before the bytes that :meth:`respond` is called with right after."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the connection: the response cannot be brought to its end."""
+        ...
+
+    def rest(self) -> None:
+        """Take the caller's next request a moment after the response: it is told to slow down."""
         ...
 
     def respond(self, response: bytes, *, keep_alive: bool) -> None:
@@ -90,13 +118,18 @@ class Handler(Protocol):
         ...
 
 
+def _call_soon(step: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(step)
+
+
 @dataclass
 class Listener:
     """What all connections share.
 
     Attributes:
-        buffered: bytes of bodies that are held over all connections.
+        buffered: bytes of bodies and unread answers that are held over all connections.
         trusted: whether callers came over the owner's own socket.
+        call_soon: has something done in the next turn of the event loop.
     """
 
     handler: Handler
@@ -107,11 +140,38 @@ class Listener:
     connections: set[Connection] = field(default_factory=set)
     buffered: int = 0
     draining: bool = False
+    call_soon: Callable[[Callable[[], None]], object] = _call_soon
+    _resting: deque[Connection] = field(default_factory=deque)
     _sweep: asyncio.TimerHandle | None = None
 
     def accept(self) -> Connection:
         """Return the protocol for a new connection."""
         return Connection(self)
+
+    def make_room(self) -> bool:
+        """Return whether no more is held than allowed.
+
+        If there is, those are cut off who have not read their answers for the longest time.
+        """
+        if self.buffered > BUFFERED_BYTES:
+            debtors = [connection for connection in self.connections if connection.unread_bytes]
+            for connection in sorted(debtors, key=Connection.congested_since):
+                connection.abort()
+                if self.buffered <= BUFFERED_BYTES:
+                    break
+        return self.buffered <= BUFFERED_BYTES
+
+    def rest(self, connection: Connection) -> None:
+        """Wake a connection up again in its turn."""
+        self._resting.append(connection)
+        if len(self._resting) == 1:
+            asyncio.get_running_loop().call_later(_REST_S, self._wake)
+
+    def _wake(self) -> None:
+        for _ in range(min(len(self._resting), _RESTED_AT_ONCE)):
+            self._resting.popleft().wake()
+        if self._resting:
+            asyncio.get_running_loop().call_later(_REST_S, self._wake)
 
     def watch(self, interval_s: float = 1.0) -> None:
         """Start closing slow and idle connections, and go on until :meth:`close`."""
@@ -159,7 +219,9 @@ class Connection(asyncio.Protocol):
         "_idle_since",
         "_is_advancing",
         "_is_complete",
+        "_is_resting",
         "_is_short",
+        "_large_body",
         "_listener",
         "_owes_continue",
         "_parser",
@@ -174,6 +236,7 @@ class Connection(asyncio.Protocol):
         "_waiting",
         "is_streaming",
         "on_header",
+        "unread_bytes",
     )
 
     def __init__(self, listener: Listener) -> None:
@@ -183,6 +246,8 @@ class Connection(asyncio.Protocol):
         self._active = False
         self._paused = False
         self._congested_at: float | None = None
+        # Of answers, as counted against the server's bound.
+        self.unread_bytes = 0
         self._closing = False
         # When the connection is cut, whatever is still to be sent or received.
         self._ends_at: float | None = None
@@ -203,9 +268,11 @@ class Connection(asyncio.Protocol):
         self._owes_continue = False
         self.is_streaming = False
         self._is_advancing = False
+        self._is_resting = False
         self._is_complete = False
         self._is_short = False
         self._body: list[bytes] = []
+        self._large_body: BytesIO | None = None
         self._body_bytes = 0
         self._body_limit = 0
         self._head_bytes = 0
@@ -265,23 +332,28 @@ class Connection(asyncio.Protocol):
         listener = self._listener
         listener.connections.discard(self)
         self._drop_body()
+        self._count_unread(0)
         listener.buffered -= sum(request.held_bytes for request in self._waiting)
         self._waiting.clear()
         if self._active:
             listener.buffered -= self._current.held_bytes
+            self._current.held_bytes = 0
 
     def pause_writing(self) -> None:
         """Take no further request from a peer that does not read its answers."""
         self._congested_at = self._listener.clock.monotonic()
         self._pause()
+        self._count_unread(self._transport.get_write_buffer_size())
+        self._listener.make_room()
 
     def resume_writing(self) -> None:
         """Go on reading."""
         self._congested_at = None
+        self._count_unread(0)
         if self._started_at is not None:
             self._started_at = self._listener.clock.monotonic()
         if self._waiting and not self._active:
-            self._advance()
+            self._advance_soon()
         self._resume()
 
     # -- httptools
@@ -339,12 +411,15 @@ class Connection(asyncio.Protocol):
             self._request.body += body
             return
         listener = self._listener
-        self._body.append(body)
         self._body_bytes += len(body)
         listener.buffered += len(body)
+        if self._body_bytes <= _JOIN_BYTES:
+            self._body.append(body)
+        else:
+            self._append_to_large(body)
         if self._body_bytes > self._body_limit:
             raise _Refused(listener.handler.too_large(self._request))
-        if listener.buffered > BUFFERED_BYTES:
+        if listener.buffered > BUFFERED_BYTES and not listener.make_room():
             self._refuse("The server holds too many request bodies at the moment.", 503)
 
     def on_message_complete(self) -> None:
@@ -353,27 +428,33 @@ class Connection(asyncio.Protocol):
             return
         request = self._request
         if self._body_bytes:
-            request.body = b"".join(self._body)
+            large = self._large_body
+            # Not a copy: what was collected is given away.
+            request.body = b"".join(self._body) if large is None else large.getvalue()
             # Counted until the answer, not only until it is whole.
             request.held_bytes = self._body_bytes
             self._body_bytes = 0
             self._body = []
+            self._large_body = None
         if self._raw_headers:
             # Trailers come the same way as headers; they are nobody's.
             self._raw_headers.clear()
-        self._is_complete = True
         self._head_bytes = 0
         self._started_at = None
         request.received_at = self._listener.clock.monotonic()
-        if self._active:
+        if self._active or self._is_complete or self._waiting:
             self._owes_continue = False
             self._waiting.append(request)
+            if not self._active:
+                # What came before it in the same read has been answered: its turn is the next.
+                self._advance_soon()
             if len(self._waiting) >= _PIPELINED:
                 self._pause()
             if len(self._waiting) >= _PIPELINED_AT_MOST:
                 # What one read brought is parsed to its end, paused or not.
                 self._refuse("Too many requests were sent without waiting for an answer.")
         else:
+            self._is_complete = True
             self._active = True
             self._current = request
             self._listener.handler.handle(request, self)
@@ -403,17 +484,23 @@ class Connection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Close now if nothing is being handled, else say so in the last answer."""
-        if not self._active:
-            self._close()
-        else:
+        if self._active or self._waiting:
             (self._waiting[-1] if self._waiting else self._current).keep_alive = False
+        else:
+            self._close()
 
     def abort(self) -> None:
-        """Close without waiting for anything."""
+        """Close without waiting for anything; what is still to be sent is dropped."""
+        self._closing = True
+        self._refused = None
+        self._count_unread(0)
         self._transport.abort()
 
     def _note_unfinished(self, size: int) -> None:
         """Watch size and time of a request that did not come in one piece."""
+        if size > _LONG_READ_BYTES and not self._paused:
+            self._pause()
+            self._listener.call_soon(self._resume)
         if self._started_at is None:
             self._started_at = self._listener.clock.monotonic()
         # What is collected after the head was complete are trailers.
@@ -421,6 +508,10 @@ class Connection(asyncio.Protocol):
             self._head_bytes += size
             if self._head_bytes > limits.REQUEST_HEAD_BYTES:
                 self._break(BadRequestException("Request line and headers are too large.", status=431))
+
+    def congested_since(self) -> float:
+        """Return since when the peer has not read its answers; now, if it has."""
+        return self._listener.clock.monotonic() if self._congested_at is None else self._congested_at
 
     # -- Exchange
 
@@ -440,12 +531,31 @@ class Connection(asyncio.Protocol):
         if not self.is_closed:
             self._transport.write(part)
 
+    def begin(self, head: bytes) -> None:
+        """Send the response's first bytes; :meth:`respond` follows at once."""
+        if not self.is_closed:
+            self._transport.write(head)
+
+    def rest(self) -> None:
+        """Read no further after the response for a moment."""
+        if not self._is_resting:
+            self._is_resting = True
+            self._pause()
+            self._listener.rest(self)
+
+    def wake(self) -> None:
+        """Go on after a rest."""
+        self._is_resting = False
+        if self._waiting and not self._active:
+            self._advance_soon()
+        self._resume()
+
     def respond(self, response: bytes, *, keep_alive: bool) -> None:
         """Send the response's last bytes, then handle the next request or close."""
         self._active = False
+        self._listener.buffered -= self._current.held_bytes
         if self._closing and self._refused is None:
             return
-        self._listener.buffered -= self._current.held_bytes
         self._transport.write(response)
         self._idle_since = None
         if self._started_at is not None:
@@ -455,8 +565,8 @@ class Connection(asyncio.Protocol):
             self._owes_continue = False
             self._transport.write(_CONTINUE)
         if self._waiting and keep_alive:
-            if not self._is_advancing:
-                self._advance()
+            if not self._is_resting:
+                self._advance_soon()
         elif self._refused is not None and keep_alive:
             refused, self._refused = self._refused, None
             self._transport.write(refused)
@@ -464,16 +574,18 @@ class Connection(asyncio.Protocol):
         elif not keep_alive or self._eof or self._listener.draining:
             self._close()
 
+    def _advance_soon(self) -> None:
+        """Have the next of those that wait handled in a turn of its own: between them it is others' turn."""
+        if not self._is_advancing:
+            self._is_advancing = True
+            self._listener.call_soon(self._advance)
+
     def _advance(self) -> None:
-        """Handle what waits until one of them is not answered at once; a loop, not a recursion."""
-        self._is_advancing = True
-        try:
-            while self._waiting and not (self._active or self.is_congested or self.is_closed):
-                self._active = True
-                self._current = self._waiting.popleft()
-                self._listener.handler.handle(self._current, self)
-        finally:
-            self._is_advancing = False
+        self._is_advancing = False
+        if self._waiting and not (self._active or self.is_congested or self.is_closed):
+            self._active = True
+            self._current = self._waiting.popleft()
+            self._listener.handler.handle(self._current, self)
         if not self._waiting:
             self._resume()
 
@@ -484,7 +596,7 @@ class Connection(asyncio.Protocol):
         """Answer what cannot be read further, after the answers that are still due."""
         self._closing = True
         self._drop_body()
-        if self._active:
+        if self._active or self._waiting:
             self._refused = response
             self._pause()
         else:
@@ -553,6 +665,19 @@ class Connection(asyncio.Protocol):
         self._listener.buffered -= self._body_bytes
         self._body_bytes = 0
         self._body = []
+        self._large_body = None
+
+    def _append_to_large(self, body: bytes) -> None:
+        large = self._large_body
+        if large is None:
+            large = self._large_body = BytesIO()
+            large.write(b"".join(self._body))
+            self._body = []
+        large.write(body)
+
+    def _count_unread(self, size: int) -> None:
+        self._listener.buffered += size - self.unread_bytes
+        self.unread_bytes = size
 
     def _pause(self) -> None:
         if not self._paused:
@@ -560,7 +685,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._paused and not (self._closing or self.is_congested or self._waiting):
+        if self._paused and not (self._closing or self.is_congested or self._waiting or self._is_resting):
             self._paused = False
             self._transport.resume_reading()
 

@@ -52,6 +52,16 @@ class Doors:
         """``http`` or ``https``."""
         return self.public_url.partition(":")[0]
 
+    @property
+    def connections(self) -> int:
+        """Open connections, at all doors."""
+        return sum(len(door.listener.connections) for door in self._doors if door.listener is not None)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of request bodies that are held."""
+        return sum(door.listener.buffered for door in self._doors if door.listener is not None)
+
     @classmethod
     async def bind(cls, settings: Settings, root: Path, stack: AsyncExitStack) -> Doors:
         """Take the addresses; nobody is served before :meth:`open`.

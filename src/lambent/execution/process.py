@@ -13,6 +13,7 @@ import os
 import termios
 from collections.abc import Mapping
 from contextlib import ExitStack
+from io import BytesIO
 from typing import Protocol
 
 from lambent.execution.zygote import Exit, Zygote
@@ -22,6 +23,8 @@ _READ_BYTES = 1 << 16
 _HEADER_BYTES = REPLY_HEADER.size
 _NOTHING = bytes(4)
 _READS_AT_ONCE = 64
+# Beyond this a copy that joins head and payload costs more than a second write.
+_JOIN_BYTES = 65_536
 
 
 class Owner(Protocol):
@@ -67,10 +70,13 @@ class FunctionProcess(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._requests: asyncio.WriteTransport | None = None
         self._replies: asyncio.ReadTransport | None = None
-        self._buffer = bytearray()
+        # Of a frame that comes in pieces: its header as far as it came, then what the header
+        # says, how much of the payload is to come and, unless it is too long, what came.
         self._is_collecting = False
-        self._skipping = 0
-        self._skipped: tuple[int, int, int] = (0, 0, 0)
+        self._header = b""
+        self._reply: tuple[int, int, int] | None = None
+        self._missing = 0
+        self._payload: BytesIO | None = None
         self._log = -1
         self._zygote: Zygote | None = None
         self._id = 0
@@ -100,10 +106,14 @@ class FunctionProcess(asyncio.Protocol):
         if self._owner is None:
             self.abandon()
 
-    def send(self, frame: bytes) -> None:
-        """Write one frame."""
+    def send(self, head: bytes, payload: bytes) -> None:
+        """Write one frame, whose payload is not copied when it is large."""
         assert self._requests is not None
-        self._requests.write(frame)
+        if len(payload) > _JOIN_BYTES:
+            self._requests.write(head)
+            self._requests.write(payload)
+        else:
+            self._requests.write(head + payload)
 
     def drain(self) -> bytes:
         """Return what the process wrote to its standard output and error and nobody read yet."""
@@ -148,36 +158,42 @@ class FunctionProcess(asyncio.Protocol):
                 self._owner.on_frame(kind, max_rss_kb, duration_us, data[_HEADER_BYTES:])
                 return
         self._collect(data)
-        self._is_collecting = bool(self._buffer or self._skipping)
+        self._is_collecting = bool(self._header) or self._reply is not None
 
     def _collect(self, data: bytes) -> None:
         """Do the same for frames that came in pieces, or several at once."""
-        if self._skipping:
-            data = self._skip(data)
-        if self._buffer:
-            self._buffer += data
-            if len(self._buffer) < 4 + int.from_bytes(self._buffer[:4], "little"):
-                if len(self._buffer) >= _HEADER_BYTES:
-                    self._drop_if_oversized()
+        while data and self._owner is not None:
+            if self._reply is None:
+                data = self._read_header(data)
+            if self._reply is None:
                 return
-            data = bytes(self._buffer)
-            self._buffer.clear()
-        while data:
-            end = 4 + int.from_bytes(data[:4], "little")
-            if len(data) < end or len(data) < _HEADER_BYTES:
-                self._buffer += data
-                self._drop_if_oversized()
-                return
-            if end < _HEADER_BYTES:
-                self._refuse()
-                return
-            _, kind, max_rss_kb, duration_us = REPLY_HEADER.unpack_from(data)
-            payload: bytes | None = data[_HEADER_BYTES:end]
-            data = data[end:]
-            if end - _HEADER_BYTES > self._max_payload:
-                payload = None
+            part = data[: self._missing]
+            data = data[len(part) :]
+            self._missing -= len(part)
+            payload = self._payload
+            if payload is not None:
+                payload.write(part)
+            if not self._missing:
+                reply, self._reply, self._payload = self._reply, None, None
+                # Not a copy: what was collected is given away.
+                self._owner.on_frame(*reply, None if payload is None else payload.getvalue())
+
+    def _read_header(self, data: bytes) -> bytes:
+        """Take a frame's header from the start of ``data`` if it is whole now; return what follows it."""
+        data, self._header = self._header + data, b""
+        if len(data) < _HEADER_BYTES:
+            self._header = data
+            return b""
+        length, kind, max_rss_kb, duration_us = REPLY_HEADER.unpack_from(data)
+        self._missing = 4 + length - _HEADER_BYTES
+        if self._missing < 0 or kind not in KINDS:
             if self._owner is not None:
-                self._owner.on_frame(kind, max_rss_kb, duration_us, payload)
+                # Bytes that are no frame are a frame of no kind to the owner.
+                self._owner.on_frame(0, 0, 0, None)
+            return b""
+        self._reply = kind, max_rss_kb, duration_us
+        self._payload = BytesIO() if self._missing <= self._max_payload else None
+        return data[_HEADER_BYTES:]
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """End a process that closed its end of the replies: it can answer nothing more.
@@ -186,33 +202,6 @@ class FunctionProcess(asyncio.Protocol):
         that has ended already keeps its own status.
         """
         self.kill()
-
-    def _drop_if_oversized(self) -> None:
-        if len(self._buffer) < _HEADER_BYTES:
-            return
-        length, *head = REPLY_HEADER.unpack_from(self._buffer)
-        if head[0] not in KINDS:
-            self._refuse()
-        elif length + 4 - _HEADER_BYTES > self._max_payload:
-            self._skipping = 4 + length - len(self._buffer)
-            self._skipped = (head[0], head[1], head[2])
-            self._buffer.clear()
-
-    def _refuse(self) -> None:
-        """Tell the owner of bytes that are no frame: it is a frame of no kind to it."""
-        self._buffer.clear()
-        if self._owner is not None:
-            self._owner.on_frame(0, 0, 0, None)
-
-    def _skip(self, data: bytes) -> bytes:
-        if len(data) < self._skipping:
-            self._skipping -= len(data)
-            return b""
-        rest = data[self._skipping :]
-        self._skipping = 0
-        if self._owner is not None:
-            self._owner.on_frame(*self._skipped, None)
-        return rest
 
     def _readable(self) -> None:
         data = self._read_log()

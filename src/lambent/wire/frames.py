@@ -40,15 +40,15 @@ INVOKE_HEADER = struct.Struct("<II")
 REPLY_HEADER = struct.Struct("<IBII")
 
 
-def render_invocation(
+def render_invocation_head(
     request_id: str,
     deadline_ms: int,
     invoked_arn: str,
     trace_id: str,
     tenant_id: str,
     client_context: str,
-    payload: bytes,
+    payload_bytes: int,
 ) -> bytes:
-    """Return the frame that makes the function run once."""
+    """Return what stands before the payload in the frame that makes the function run once."""
     head = f"{request_id}\n{deadline_ms}\n{invoked_arn}\n{trace_id}\n{tenant_id}\n{client_context}".encode()
-    return INVOKE_HEADER.pack(4 + len(head) + len(payload), len(head)) + head + payload
+    return INVOKE_HEADER.pack(4 + len(head) + payload_bytes, len(head)) + head
