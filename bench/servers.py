@@ -102,15 +102,21 @@ class Target:
         """Return the root of the process tree."""
         return self.process.pid
 
-    def load(self, connections: int, *, seconds: float = 0, count: int = 0) -> dict[str, Any]:
+    def load(self, connections: int, *more: str, seconds: float = 0, count: int = 0) -> dict[str, Any]:
         """Run the load generator, on the same core if confined, and return its report.
+
+        Args:
+            connections: each with one Invoke in flight.
+            more: further options of it; see floor/load.c.
+            seconds: how long to begin new requests.
+            count: how many to send instead.
 
         Raises:
             RuntimeError: an answer was wrong; a figure from such a run means nothing.
         """
         how_long = ["--count", str(count)] if count else ["--seconds", str(seconds)]
         command = [str(compiled("load")), "--port", str(self.port), "--path", self.path]
-        command += ["--connections", str(connections), *how_long]
+        command += ["--connections", str(connections), *how_long, *more]
         done = subprocess.run(_confined(command, self.core), capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"load on {type(self).__name__}: {done.stdout}{done.stderr}")
@@ -158,6 +164,14 @@ class Server(Target):
             aws_secret_access_key="test",
             config=Config(retries={"total_max_attempts": 1}, max_pool_connections=32),
         )
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the server counts, as ``lambent top --json`` tells it."""
+        command = [*self.command()[:3], "top", "--json", "--interval", "0.01"]
+        command += ["--data-dir", str(self.directory / "data")]
+        done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=True)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
 
     def create(self, names: Iterable[str] = ("f",), handler: str = HANDLER, *, callers: int = 8) -> float:
         """Create functions from several callers at once and wait until all are Active.

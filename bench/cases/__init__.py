@@ -6,7 +6,7 @@ run alone and none depends on another's traces.
 
 from collections.abc import Callable
 
-from bench.cases import cold_start, cpu, create, flat, memory, one_core, warm
+from bench.cases import cold_start, cpu, create, events, flat, large, memory, one_core, overload, warm
 from bench.figures import Figure
 from bench.rounds import Options
 
@@ -18,4 +18,7 @@ CASES: dict[str, Callable[[Options], list[Figure]]] = {
     "create": create.run,
     "memory": memory.run,
     "flat": flat.run,
+    "large": large.run,
+    "overload": overload.run,
+    "events": events.run,
 }

@@ -11,12 +11,27 @@
  * wrong answer, or when the server closes, a connection is given up: an error
  * must not turn into a fast request.
  *
- * usage: load --port P [--connections N] [--seconds S | --count C]
- *             [--path PATH] [--body JSON] [--expect JSON]
+ * With --throttled an answer may also be a 429 of that body, with the error type
+ * TooManyRequestsException.  It is counted apart, its time is not, and the next
+ * request follows at once: such callers are as bad as callers can be.
  *
- * One line of JSON comes out.  `cpu_share` is this program's own part of one
- * core: near 1 it measured itself, not the server.  Exit status 1 if anything
- * was wrong.
+ * With --rate so many requests are sent a second, all connections together, each
+ * connection at its own fixed instants.  Where an answer comes too late for the
+ * next instant, the next request's time is counted from that instant: a slow
+ * server must not be asked less and look better for it.
+ *
+ * With --settle the first seconds are run and not measured: what is answered in
+ * them is checked and counted, and is not among the percentiles.
+ *
+ * With --event every request is an Event invocation, and the right answer a 202
+ * without a body.
+ *
+ * usage: load --port P [--connections N] [--seconds S | --count C] [--rate R] [--settle S]
+ *             [--path PATH] [--body JSON] [--expect JSON] [--throttled JSON] [--event]
+ *
+ * One line of JSON comes out; `requests`, `rps` and the percentiles are those of
+ * the 200s.  `cpu_share` is this program's own part of one core: near 1 it
+ * measured itself, not the server.  Exit status 1 if anything was wrong.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -40,6 +55,8 @@ enum { SILENCE_MS = 30000 }; /* a server that hangs must not hang the run */
 struct connection {
     int fd;
     uint64_t sent_at; /* ns */
+    uint64_t due_at;  /* ns; of the next request, with --rate */
+    bool waits;       /* for that instant */
     size_t size;
     char in[ANSWER_MAX];
 };
@@ -47,15 +64,17 @@ struct connection {
 static const char *path = "/2015-03-31/functions/f/invocations";
 static const char *body = "{\"key1\": \"value1\", \"key2\": \"value2\", \"key3\": \"value3\"}";
 static const char *expect = "{\"ok\": true}";
-static size_t expect_size;
+static const char *throttled; /* NULL: a 429 is wrong */
+static const char *status = "HTTP/1.1 200 ", *type = "";
 
 static struct connection all[CONNECTIONS_MAX]; /* untouched pages cost nothing */
 static char request[REQUEST_MAX];
 static size_t request_size;
 static char *invocation_id; /* its last 12 digits, inside `request` */
 
-static uint64_t sent, errors, answered, latency_room;
-static uint32_t *latency_ns; /* of every right answer: 4 bytes each, exact percentiles */
+static uint64_t sent, errors, answered, refused, latency_room;
+static uint64_t interval_ns; /* between requests of one connection; 0: as fast as answers come */
+static uint64_t *latency_ns; /* of every right answer: exact percentiles */
 
 static void die(const char *what) {
     perror(what);
@@ -90,8 +109,8 @@ static void prepare_request(int port) {
         "Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7\r\n"
         "amz-sdk-invocation-id: 3f2b1c9e-5a0e-4c55-9b1e-000000000000\r\n"
         "amz-sdk-request: attempt=1\r\n"
-        "Content-Length: %zu\r\n\r\n%s",
-        path, port, stamp, stamp, strlen(body), body);
+        "%sContent-Length: %zu\r\n\r\n%s",
+        path, port, stamp, stamp, type, strlen(body), body);
     if (size >= (int)sizeof request) {
         fprintf(stderr, "request over %d bytes\n", REQUEST_MAX);
         exit(2);
@@ -123,30 +142,58 @@ static void record(uint64_t ns) {
         latency_room = latency_room ? 2 * latency_room : 1 << 16;
         if (!(latency_ns = realloc(latency_ns, latency_room * sizeof *latency_ns))) die("realloc");
     }
-    latency_ns[answered++] = ns < UINT32_MAX ? ns : UINT32_MAX;
+    latency_ns[answered++] = ns;
 }
 
-enum verdict { INCOMPLETE, RIGHT, WRONG };
+enum verdict { INCOMPLETE, RIGHT, REFUSED, WRONG };
 
 /* Judges what has come so far.  The buffer ends with a zero, which no head
  * contains, so that string functions stop in time. */
 static enum verdict judge(struct connection *c) {
     char *end = memmem(c->in, c->size, "\r\n\r\n", 4);
     if (!end) return c->size + 1 < ANSWER_MAX ? INCOMPLETE : WRONG;
-    if (strncmp(c->in, "HTTP/1.1 200 ", 13) != 0) return WRONG;
+    bool refusal = throttled && strncmp(c->in, "HTTP/1.1 429 ", 13) == 0;
+    if (!refusal && strncmp(c->in, status, 13) != 0) return WRONG;
+    const char *due = refusal ? throttled : expect;
+    size_t due_size = strlen(due);
     *end = 0; /* searches below stay in the head */
     const char *length = strcasestr(c->in, "\r\ncontent-length:");
-    bool fault = strcasestr(c->in, "\r\nx-amz-function-error:") != NULL;
-    bool whole = length && strtoul(length + 17, NULL, 10) == expect_size;
+    bool fault = refusal ? !strcasestr(c->in, "\r\nx-amzn-errortype: TooManyRequestsException")
+                         : strcasestr(c->in, "\r\nx-amz-function-error:") != NULL;
+    bool whole = length && strtoul(length + 17, NULL, 10) == due_size;
     *end = '\r';
     if (fault || !whole) return WRONG;
     size_t got = c->size - (end + 4 - c->in);
-    if (got < expect_size) return INCOMPLETE;
-    return got == expect_size && memcmp(end + 4, expect, expect_size) == 0 ? RIGHT : WRONG;
+    if (got < due_size) return INCOMPLETE;
+    if (got != due_size || memcmp(end + 4, due, due_size) != 0) return WRONG;
+    return refusal ? REFUSED : RIGHT;
+}
+
+/* Sends the next request, or leaves the connection to wait for its instant. */
+static void go_on(struct connection *c, uint64_t now) {
+    c->due_at += interval_ns;
+    c->waits = interval_ns && c->due_at > now;
+    if (c->waits) return;
+    send_request(c);
+    if (interval_ns && c->sent_at) c->sent_at = c->due_at;
+}
+
+/* Sends what is due and returns the milliseconds until more is. */
+static int send_due(int open, uint64_t stop_at) {
+    uint64_t now = now_ns(), next = now + SILENCE_MS * 1000000ull;
+    for (int i = 0; i < open; i++) {
+        struct connection *c = &all[i];
+        if (c->waits && now >= stop_at) c->waits = false;
+        if (c->waits && c->due_at <= now) {
+            c->waits = false;
+            send_request(c);
+        } else if (c->waits && c->due_at < next) next = c->due_at;
+    }
+    return (next - now) / 1000000 + 1;
 }
 
 static int by_value(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x > y) - (x < y);
 }
 
@@ -156,7 +203,7 @@ static double percentile_us(double part) {
 
 static struct {
     int port, connections;
-    double seconds;
+    double seconds, rate, settle;
     uint64_t count;
 } option = {.connections = 1, .seconds = 2};
 
@@ -165,7 +212,10 @@ static void parse_options(int argc, char **argv) {
         {"port", required_argument, 0, 'p'},    {"connections", required_argument, 0, 'c'},
         {"seconds", required_argument, 0, 's'}, {"count", required_argument, 0, 'n'},
         {"path", required_argument, 0, 'u'},    {"body", required_argument, 0, 'b'},
-        {"expect", required_argument, 0, 'e'},  {0}};
+        {"expect", required_argument, 0, 'e'},  {"throttled", required_argument, 0, 't'},
+        {"rate", required_argument, 0, 'r'},    {"settle", required_argument, 0, 'w'},
+        {"event", no_argument, 0, 'v'},
+        {0}};
     for (int flag; (flag = getopt_long(argc, argv, "", known, NULL)) != -1;) switch (flag) {
         case 'p': option.port = atoi(optarg); break;
         case 'c': option.connections = atoi(optarg); break;
@@ -174,6 +224,10 @@ static void parse_options(int argc, char **argv) {
         case 'u': path = optarg; break;
         case 'b': body = optarg; break;
         case 'e': expect = optarg; break;
+        case 't': throttled = optarg; break;
+        case 'r': option.rate = atof(optarg); break;
+        case 'w': option.settle = atof(optarg); break;
+        case 'v': type = "X-Amz-Invocation-Type: Event\r\n", status = "HTTP/1.1 202 ", expect = ""; break;
         default: exit(2);
         }
     if (option.port < 1 || option.connections < 1 || option.connections > CONNECTIONS_MAX) {
@@ -184,8 +238,13 @@ static void parse_options(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     parse_options(argc, argv);
-    expect_size = strlen(expect);
+    if (option.rate > 0) interval_ns = option.connections / option.rate * 1e9;
     prepare_request(option.port);
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
 
     int epoll_fd = epoll_create1(EPOLL_CLOEXEC), open = option.connections;
     if (option.count && option.count < (uint64_t)open) open = option.count;
@@ -198,13 +257,19 @@ int main(int argc, char **argv) {
 
     double cpu = cpu_seconds();
     uint64_t start = now_ns(), now = start, stop_at = start + (uint64_t)(option.seconds * 1e9);
-    for (int i = 0; i < open; i++) send_request(&all[i]);
+    uint64_t measured_at = start + (uint64_t)(option.settle * 1e9), unmeasured = 0;
+    for (int i = 0; i < open; i++) {
+        all[i].due_at = start + (uint64_t)i * interval_ns / open;
+        all[i].waits = interval_ns > 0;
+        if (!all[i].waits) send_request(&all[i]);
+    }
 
     uint64_t settled = 0; /* answers judged, right or wrong: all of `sent` in the end */
     struct epoll_event events[64];
-    while (settled < sent) {
-        int count = epoll_wait(epoll_fd, events, 64, SILENCE_MS);
-        if (count == 0) {
+    while (settled < sent || (interval_ns && now_ns() < stop_at && errors == 0)) {
+        int patience = interval_ns ? send_due(open, stop_at) : SILENCE_MS;
+        int count = epoll_wait(epoll_fd, events, 64, patience);
+        if (count == 0 && patience >= SILENCE_MS) {
             fprintf(stderr, "no answer for %d ms\n", SILENCE_MS);
             errors += sent - settled;
             break;
@@ -218,9 +283,11 @@ int main(int argc, char **argv) {
             if (verdict == INCOMPLETE) continue;
             settled++;
             now = now_ns();
-            if (verdict == RIGHT) {
-                record(now - c->sent_at);
-                if (option.count ? sent < option.count : now < stop_at) send_request(c);
+            if (verdict == RIGHT || verdict == REFUSED) {
+                if (verdict == REFUSED) refused++;
+                else if (now < measured_at) unmeasured++;
+                else record(now - c->sent_at);
+                if (option.count ? sent < option.count : now < stop_at) go_on(c, now);
             } else {
                 if (errors++ == 0) fprintf(stderr, "wrong answer: %.*s\n", (int)c->size, n > 0 ? c->in : "(closed)");
                 close(c->fd);
@@ -229,10 +296,11 @@ int main(int argc, char **argv) {
     }
     double seconds = (now_ns() - start) / 1e9;
     cpu = cpu_seconds() - cpu;
+    uint64_t right = unmeasured + answered;
     qsort(latency_ns, answered, sizeof *latency_ns, by_value);
-    printf("{\"requests\": %llu, \"errors\": %llu, \"connections\": %d, \"seconds\": %.6f, \"rps\": %.1f, "
-           "\"p50_us\": %.1f, \"p90_us\": %.1f, \"p99_us\": %.1f, \"cpu_share\": %.3f}\n",
-           (unsigned long long)answered, (unsigned long long)errors, option.connections, seconds, answered / seconds,
-           percentile_us(.5), percentile_us(.9), percentile_us(.99), cpu / seconds);
+    printf("{\"requests\": %llu, \"throttled\": %llu, \"errors\": %llu, \"connections\": %d, "
+           "\"seconds\": %.6f, \"rps\": %.1f, \"p50_us\": %.1f, \"p90_us\": %.1f, \"p99_us\": %.1f, \"cpu_share\": %.3f}\n",
+           (unsigned long long)right, (unsigned long long)refused, (unsigned long long)errors,
+           option.connections, seconds, right / seconds, percentile_us(.5), percentile_us(.9), percentile_us(.99), cpu / seconds);
     return errors != 0;
 }

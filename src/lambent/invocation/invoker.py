@@ -8,15 +8,22 @@ from functools import partial
 from lambent.execution.pool import EnvironmentPool, GrowsTooFast, MachineFull
 from lambent.invocation.admission import Admission, Slot
 from lambent.model.errors import TooManyRequestsException
+from lambent.model.functions import FunctionVersion
 from lambent.model.invocations import Invocation, InvocationResult
+from lambent.model.observer import SILENT, Observer
 
 
 class Invoker:
-    """Runs invocations; values in, values out."""
+    """Runs invocations; values in, values out.
 
-    def __init__(self, admission: Admission, pool: EnvironmentPool) -> None:
+    Args:
+        observer: told of every attempt that a limit refused.
+    """
+
+    def __init__(self, admission: Admission, pool: EnvironmentPool, observer: Observer = SILENT) -> None:
         self._admission = admission
         self._pool = pool
+        self._observer = observer
 
     def run(self, invocation: Invocation, done: Callable[[InvocationResult], None]) -> None:
         """Start one attempt; ``done`` is called once, with the slot given back already.
@@ -25,24 +32,46 @@ class Invoker:
         invocation cost a quarter of the warm path.
 
         Raises:
-            TooManyRequestsException: the account's or the machine's limit is reached;
-                nothing was started.
+            TooManyRequestsException: a limit of the account, the function or the machine is
+                reached; nothing was started.
         """
-        version = invocation.version
-        slot = self._admission.acquire(version.key, version.version)
+        self.start(self.acquire(invocation.version), invocation, done)
+
+    def acquire(self, version: FunctionVersion, *, is_rated: bool = True) -> Slot:
+        """Take the slot for one attempt.
+
+        Raises:
+            TooManyRequestsException: the account's or the function's limit is reached.
+        """
+        try:
+            return self._admission.acquire(version.key, version.version, is_rated)
+        except TooManyRequestsException as refusal:
+            self._observer.invocation_throttled(version, refusal.reason, refusal.limit)
+            raise
+
+    def start(self, slot: Slot, invocation: Invocation, done: Callable[[InvocationResult], None]) -> None:
+        """Start an attempt in a slot that was taken before; it is given back whatever happens.
+
+        Raises:
+            TooManyRequestsException: the machine's limit is reached; nothing was started.
+        """
         try:
             self._pool.run(invocation, partial(_finish, slot, done))
-        except MachineFull:
+        except (MachineFull, GrowsTooFast) as full:
             slot.release()
-            raise TooManyRequestsException("ConcurrentInvocationLimitExceeded", limit="machine") from None
-        except GrowsTooFast as limit:
-            slot.release()
-            raise TooManyRequestsException(
-                "ConcurrentInvocationLimitExceeded", retry_after_ms=limit.retry_after_ms
-            ) from None
+            refusal = _refusal(full)
+            self._observer.invocation_throttled(invocation.version, refusal.reason, refusal.limit)
+            raise refusal from None
         except BaseException:
             slot.release()
             raise
+
+
+def _refusal(full: MachineFull | GrowsTooFast) -> TooManyRequestsException:
+    reason = "ConcurrentInvocationLimitExceeded"
+    if isinstance(full, GrowsTooFast):
+        return TooManyRequestsException(reason, retry_after_ms=full.retry_after_ms)
+    return TooManyRequestsException(reason, limit="machine")
 
 
 def _finish(slot: Slot, done: Callable[[InvocationResult], None], result: InvocationResult) -> None:

@@ -47,15 +47,15 @@ class Observer:
         """
 
     def invocation_ended(
-        self, version: FunctionVersion, has_failed: bool, duration_ms: float, was_cold: bool
+        self, version: FunctionVersion, function_error: str | None, duration_ms: float, init_ms: float | None
     ) -> None:
         """Take note of an attempt that ran, as its ``REPORT`` line does.
 
         Args:
             version: the executed version's document.
-            has_failed: whether it ended in a function error.
+            function_error: the kind of function error that it ended in, or None.
             duration_ms: of the handler's run.
-            was_cold: whether its environment was initialised for it.
+            init_ms: how long its environment was initialised for it; None for a warm one.
         """
 
     def invocation_throttled(self, version: FunctionVersion, reason: str, limit: str) -> None:
@@ -66,6 +66,10 @@ class Observer:
             reason: the ``Reason`` that the caller is told.
             limit: whose limit it is, ``account`` or ``machine``.
         """
+
+
+SILENT = Observer()
+"""Who listens to nothing."""
 
 
 class EnvironmentUse(NamedTuple):
