@@ -188,6 +188,18 @@ def test_slots_that_are_no_longer_provisioned_are_anybodys() -> None:
     take(admission, key("others"), 1)
 
 
+def test_who_waits_is_told_of_provisioned_slots_that_are_free_or_new() -> None:
+    admission = admission_over(Feed(), 4)
+    told: list[int] = []
+    admission.on_free = lambda: told.append(admission.running(ACCOUNT, REGION))
+    admission.provision(key(), "1", 1)
+    (slot,) = take(admission, key(), 1, "1")
+    admission.is_awaited = True
+    slot.release()
+    admission.provision(key(), "1", 2)
+    assert told == [0, 0]
+
+
 # -- rates. Source: docs/aws-behaviour.md, concurrency 3.1 and 3.6.
 
 

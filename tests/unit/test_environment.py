@@ -7,198 +7,25 @@ process *says* something, time *passes*; then the result, the log and the pool a
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import math
-import os
 import re
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import cast
 
 import pytest
+from tests.environment_stage import IDLE_TIMEOUT_S, FakeProcess, Stage, make_version, play
 
 from lambent import limits
-from lambent.clock import ManualClock
-from lambent.execution.environment import ExecutionEnvironment, Phase
-from lambent.execution.pool import EnvironmentPool, MachineFull
+from lambent.execution.environment import Phase
+from lambent.execution.pool import MachineFull
 from lambent.execution.process import FunctionProcess
-from lambent.execution.zygote import Exit
-from lambent.model.functions import CodePackage, FunctionKey, FunctionVersion, LoggingConfig
-from lambent.model.invocations import Invocation, InvocationResult
-from lambent.tasks import Tasks
+from lambent.model.functions import FunctionVersion, LoggingConfig
 from lambent.wire import frames
 
 KILLED = 9
-IDLE_TIMEOUT_S = 100.0
-
-
-def _version(
-    name: str = "f",
-    *,
-    timeout_s: int = 3,
-    document_id: str | None = None,
-    logging: LoggingConfig | None = None,
-) -> FunctionVersion:
-    key = FunctionKey("000000000000", "us-east-1", name)
-    return FunctionVersion(
-        key=key,
-        document_id=document_id or f"{name}-1",
-        generation="g",
-        code=CodePackage("00" * 32, 1),
-        runtime="python3.13",
-        handler="index.handler",
-        role="r",
-        timeout_s=timeout_s,
-        logging=logging or LoggingConfig(f"/aws/lambda/{name}"),
-        modified_at=0.0,
-    )
-
-
-class FakeProcess:
-    """What an environment may ask of a process; says and writes what the script tells it."""
-
-    def __init__(self, environment: ExecutionEnvironment) -> None:
-        self._environment = environment
-        self._written = b""
-        self.sent: list[bytes] = []
-        self.abandoned = False
-
-    def send(self, frame: bytes) -> None:
-        assert not self.abandoned
-        self.sent.append(frame)
-
-    def drain(self) -> bytes:
-        written, self._written = self._written, b""
-        return written
-
-    def abandon(self) -> None:
-        self.abandoned = True
-
-    # -- the script
-
-    def writes(self, text: str, *, seen: bool = False) -> None:
-        """Write to standard output; ``seen``: the server looks before anything else happens."""
-        self._written += text.encode()
-        if seen:
-            self._environment.on_output(self.drain())
-
-    def says(self, kind: int, payload: bytes | None = b"", *, ms: float = 1.5, mb: int = 40) -> None:
-        self._environment.on_frame(kind, mb << 10, int(ms * 1000), payload)
-
-    def exits(self, status: int, *, mb: int = 50) -> None:
-        self._environment.on_exit(Exit(status, mb << 10))
-
-
-class FakeLauncher:
-    """Starts fake processes when the script says so."""
-
-    def __init__(self) -> None:
-        self.waiting: list[ExecutionEnvironment] = []
-
-    def launch(self, environment: ExecutionEnvironment) -> None:
-        self.waiting.append(environment)
-
-    def starts(self) -> FakeProcess:
-        """Give the environment that has waited longest its process."""
-        environment = self.waiting.pop(0)
-        process = FakeProcess(environment)
-        environment.adopt(cast("FunctionProcess", process))
-        return process
-
-    def fails(self, reason: str) -> None:
-        self.waiting.pop(0).start_failed(reason)
-
-
-class FakeLog:
-    """Keeps what is appended, by stream."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.streams: list[str] = []
-
-    def append(self, group: tuple[str, str, str], stream: str, at: float, text: bytes) -> None:
-        assert text.endswith(b"\n")
-        self.text += text.decode()
-        self.streams.append(stream)
-
-
-@dataclasses.dataclass
-class Stage:
-    """A pool with everything around it fake but the folders."""
-
-    pool: EnvironmentPool
-    launcher: FakeLauncher
-    log: FakeLog
-    clock: ManualClock
-    temporary: Path
-    results: dict[str, InvocationResult] = dataclasses.field(default_factory=dict)
-
-    def runs(self, request_id: str, version: FunctionVersion | None = None, *, tail: bool = True) -> None:
-        version = version or _version()
-        invocation = Invocation(request_id, version, version.key.arn(), b"{}", "", "Root=1", tail)
-
-        def done(result: InvocationResult) -> None:
-            assert request_id not in self.results, "done was called twice"
-            self.results[request_id] = result
-
-        self.pool.run(invocation, done)
-
-    def answers(self, request_id: str, version: FunctionVersion | None = None) -> FakeProcess:
-        """Run an invocation to its end in a new environment and return its process."""
-        self.runs(request_id, version)
-        process = self.launcher.starts()
-        process.says(frames.READY)
-        process.says(frames.RESULT, b'"ok"')
-        assert self.results[request_id].payload == b'"ok"'
-        return process
-
-    async def passes(self, seconds: float) -> None:
-        """Let time pass, and the pool look at its deadlines once."""
-        self.clock.advance(seconds)
-        self.pool._sweep_deadlines()
-
-    def error(self, request_id: str) -> tuple[str, str]:
-        result = self.results[request_id]
-        assert result.function_error == "Unhandled"
-        body = json.loads(result.payload)
-        return body["errorType"], body["errorMessage"]
-
-
-@asynccontextmanager
-async def _stage(folder: Path, *, machine_limit: int = 10) -> AsyncIterator[Stage]:
-    tasks = Tasks()
-    launcher, log, clock = FakeLauncher(), FakeLog(), ManualClock()
-    pool = EnvironmentPool(
-        launcher=launcher,
-        log_store=log,
-        clock=clock,
-        tasks=tasks,
-        temporary=folder,
-        machine_limit=machine_limit,
-        idle_timeout_s=IDLE_TIMEOUT_S,
-    )
-    yield Stage(pool, launcher, log, clock, folder)
-    await pool.drain(0)
-    # Folders are removed in the background: nothing that the pool began is left to do.
-    async with asyncio.timeout(5):
-        while tasks._running:
-            await asyncio.gather(*tasks._running)
-    assert not os.listdir(folder)  # noqa: PTH208 - a folder of this test's own, of no size
-    await tasks.close()
-
-
-def _play(folder: Path, script: Callable[[Stage], object], *, machine_limit: int = 10) -> None:
-    async def play() -> None:
-        async with _stage(folder, machine_limit=machine_limit) as stage:
-            played = script(stage)
-            if asyncio.iscoroutine(played):
-                await played
-
-    asyncio.run(play())
 
 
 def _folders(stage: Stage) -> int:
@@ -233,23 +60,23 @@ def test_a_cold_start_and_a_warm_one(tmp_path: Path) -> None:
         assert tail is not None
         assert tail.decode() == stage.log.text[len("module\n") : stage.log.text.index("START RequestId: two")]
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_the_process_gets_the_invocation_with_its_deadline(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
-        stage.runs("id", _version(timeout_s=7))
+        stage.runs("id", make_version(timeout_s=7))
         process = stage.launcher.starts()
         assert process.sent == []
         process.says(frames.READY)
         length, head_size = struct.unpack_from("<II", process.sent[0])
         head = process.sent[0][8 : 8 + head_size].decode().split("\n")
         assert length + 4 == len(process.sent[0])
-        assert head[:3] == ["id", str(int((stage.clock.now() + 7) * 1000)), _version().key.arn()]
+        assert head[:3] == ["id", str(int((stage.clock.now() + 7) * 1000)), make_version().key.arn()]
         assert process.sent[0][8 + head_size :] == b"{}"
         process.says(frames.RESULT)
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_kinds_of_answers(tmp_path: Path) -> None:
@@ -269,12 +96,12 @@ def test_kinds_of_answers(tmp_path: Path) -> None:
         process.says(frames.RESULT, b"3")
         assert stage.results["after"].payload == b"3"
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_an_init_that_takes_ten_seconds_is_run_again_under_the_functions_timeout(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
-        stage.runs("slow", _version(timeout_s=30))
+        stage.runs("slow", make_version(timeout_s=30))
         first = stage.launcher.starts()
         first.writes("half")
         await stage.passes(limits.INIT_S - 1)
@@ -295,12 +122,12 @@ def test_an_init_that_takes_ten_seconds_is_run_again_under_the_functions_timeout
         assert "\tDuration: 29000.00 ms\tBilled Duration: 29000 ms\t" in stage.log.text
         assert "\tInit Duration: " not in stage.log.text
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_a_suppressed_init_and_its_handler_share_the_functions_timeout(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
-        stage.runs("slow", _version(timeout_s=5))
+        stage.runs("slow", make_version(timeout_s=5))
         stage.launcher.starts()
         await stage.passes(limits.INIT_S)
         second = stage.launcher.starts()
@@ -309,7 +136,7 @@ def test_a_suppressed_init_and_its_handler_share_the_functions_timeout(tmp_path:
         await stage.passes(1)
         assert stage.error("slow")[0] == "Sandbox.Timedout"
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_a_suppressed_init_beyond_the_timeout_is_a_timeout_and_the_next_call_starts_anew(
@@ -339,7 +166,7 @@ def test_a_suppressed_init_beyond_the_timeout_is_a_timeout_and_the_next_call_sta
         assert "\tDuration: 500.00 ms\t" in stage.log.text
         assert "\tInit Duration: " not in stage.log.text
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_a_process_that_is_launched_too_late_is_abandoned(tmp_path: Path) -> None:
@@ -355,7 +182,7 @@ def test_a_process_that_is_launched_too_late_is_abandoned(tmp_path: Path) -> Non
         process.says(frames.READY)
         process.says(frames.RESULT)
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_a_timeout_while_running_ends_the_process_and_keeps_the_folder(tmp_path: Path) -> None:
@@ -380,7 +207,7 @@ def test_a_timeout_while_running_ends_the_process_and_keeps_the_folder(tmp_path:
         again.says(frames.RESULT)
         assert list(stage.temporary.iterdir()) == folders
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 @pytest.mark.parametrize(
@@ -414,7 +241,7 @@ def test_a_crash_answers_the_invocation_with_awss_sentence(
         assert stage.log.text.endswith("Status: error\tError Type: Runtime.ExitError\n")
         stage.answers("next")
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_a_crash_while_idle_costs_the_next_call_a_new_process_and_nothing_else(tmp_path: Path) -> None:
@@ -428,7 +255,7 @@ def test_a_crash_while_idle_costs_the_next_call_a_new_process_and_nothing_else(t
         assert "a thread's last words\nSTART RequestId: second " in stage.log.text
         assert len(set(stage.log.streams)) == 1
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 IMPORT_ERROR = b'{"errorMessage": "no m", "errorType": "Runtime.ImportModuleError", "requestId": ""}'
@@ -468,7 +295,7 @@ def test_a_failed_init_is_run_again_inside_the_invocation_and_then_answers_with_
         assert result.log_tail.decode() == log
         assert stage.log.text == "INIT_START Runtime Version: python:3.13.1\tRuntime Version ARN: arn\n" + log
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_after_two_failed_inits_the_next_invocation_runs_init_once_inside(tmp_path: Path) -> None:
@@ -484,7 +311,7 @@ def test_after_two_failed_inits_the_next_invocation_runs_init_once_inside(tmp_pa
         stage.answers("mended")
         assert stage.launcher.waiting == []
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_an_init_that_fails_once_is_mended_by_its_second_run(tmp_path: Path) -> None:
@@ -508,7 +335,7 @@ def test_an_init_that_fails_once_is_mended_by_its_second_run(tmp_path: Path) -> 
         second.says(frames.RESULT, b"2", ms=2)
         assert "RequestId: warm\tDuration: 2.00 ms\t" in stage.log.text
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 @pytest.mark.parametrize(
@@ -521,7 +348,7 @@ def test_an_error_type_that_is_not_awss_is_shown_as_unknown(tmp_path: Path, payl
             stage.launcher.starts().says(frames.INIT_ERROR, payload)
         assert stage.log.text.endswith("Status: error\tError Type: Runtime.Unknown\n")
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_a_start_that_fails_answers_and_may_be_tried_again(tmp_path: Path) -> None:
@@ -531,7 +358,7 @@ def test_a_start_that_fails_answers_and_may_be_tried_again(tmp_path: Path) -> No
         assert stage.error("first") == ("Runtime.ExitError", "RequestId: first Error: no interpreter")
         stage.answers("second")
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_the_tail_is_the_last_4096_bytes_also_of_what_was_written_before(tmp_path: Path) -> None:
@@ -547,12 +374,12 @@ def test_the_tail_is_the_last_4096_bytes_also_of_what_was_written_before(tmp_pat
         assert len(tail) == limits.LOG_TAIL_BYTES
         assert stage.log.text.encode().endswith(tail)
         assert stage.log.text.count("START") == 1
-        process = stage.answers("short", _version("other"))
+        process = stage.answers("short", make_version("other"))
         tail = stage.results["short"].log_tail
         assert tail is not None
         assert tail.startswith(b"START RequestId: short")
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_no_tail_is_kept_where_none_is_asked_for(tmp_path: Path) -> None:
@@ -568,7 +395,7 @@ def test_no_tail_is_kept_where_none_is_asked_for(tmp_path: Path) -> None:
         assert tail is not None
         assert b"seen" not in tail
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_a_line_without_an_end_is_bounded(tmp_path: Path) -> None:
@@ -582,7 +409,7 @@ def test_a_line_without_an_end_is_bounded(tmp_path: Path) -> None:
         process.says(frames.RESULT)
         assert stage.log.text.count("#") == 500_000
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 @pytest.mark.parametrize("kind", [frames.READY, frames.INIT_ERROR, 0, 99])
@@ -596,7 +423,7 @@ def test_a_frame_out_of_turn_ends_the_process_and_its_invocation(tmp_path: Path,
         assert stage.error("one")[0] == "Runtime.ExitError"
         stage.answers("two")
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_a_second_answer_is_never_taken_for_that_of_the_next_invocation(tmp_path: Path) -> None:
@@ -606,7 +433,7 @@ def test_a_second_answer_is_never_taken_for_that_of_the_next_invocation(tmp_path
         assert process.abandoned
         stage.answers("two")
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_an_answer_before_ready_is_a_failed_init(tmp_path: Path) -> None:
@@ -618,7 +445,7 @@ def test_an_answer_before_ready_is_a_failed_init(tmp_path: Path) -> None:
             assert process.abandoned
         assert stage.error("one")[0] == "Runtime.ExitError"
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 # ---------------------------------------------------------------------------- JSON
@@ -636,7 +463,7 @@ def _events(text: str) -> list[tuple[str, dict[str, object]]]:
 
 
 def _json_version(level: str) -> FunctionVersion:
-    return _version(logging=LoggingConfig("/aws/lambda/f", "JSON", "INFO", level))
+    return make_version(logging=LoggingConfig("/aws/lambda/f", "JSON", "INFO", level))
 
 
 # Shapes as in docs/aws-behaviour.md, execution 4.7.
@@ -699,7 +526,7 @@ def test_with_json_the_platforms_lines_are_events_from_the_system_level_on(
         after = [event for event in kept if not event[0].startswith("platform.init")]
         assert _events(tail.decode()) == after
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 @pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARN"])
@@ -722,7 +549,7 @@ def test_failures_are_events_at_every_level(tmp_path: Path, level: str) -> None:
         timeout = {"status": "timeout"}
         assert _events(stage.log.text) == [*start, _done(timeout, 3000.0), _report(timeout, 3000.0)]
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_a_failed_init_is_an_event_with_its_phase(tmp_path: Path) -> None:
@@ -745,7 +572,7 @@ def test_a_failed_init_is_an_event_with_its_phase(tmp_path: Path) -> None:
         assert tail is not None
         assert _events(tail.decode()) == expected
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_platform_start_tells_when_the_invocation_began(tmp_path: Path) -> None:
@@ -762,7 +589,7 @@ def test_platform_start_tells_when_the_invocation_began(tmp_path: Path) -> None:
         moments = [datetime.fromisoformat(json.loads(line)["time"]) for line in (start, report)]
         assert (moments[1] - moments[0]).total_seconds() == 1.5
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 # ---------------------------------------------------------------------------- the pool
@@ -785,49 +612,49 @@ def test_the_newest_idle_environment_is_used_first(tmp_path: Path) -> None:
             process.says(frames.RESULT)
         assert stage.launcher.waiting == []
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_documents_never_share_an_environment(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
-        stage.answers("old", _version(document_id="1"))
-        stage.answers("new", _version(document_id="2"))
+        stage.answers("old", make_version(document_id="1"))
+        stage.answers("new", make_version(document_id="2"))
         assert _folders(stage) == 2
         assert len(set(stage.log.streams)) == 2
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_a_full_machine_ends_the_least_recently_used_idle_environment(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
-        first = stage.answers("a", _version("a"))
+        first = stage.answers("a", make_version("a"))
         stage.clock.advance(1)
-        second = stage.answers("b", _version("b"))
+        second = stage.answers("b", make_version("b"))
         stage.clock.advance(1)
-        stage.runs("again", _version("a"))
+        stage.runs("again", make_version("a"))
         first.says(frames.RESULT)
-        third = stage.answers("c", _version("c"))
+        third = stage.answers("c", make_version("c"))
         assert (first.abandoned, second.abandoned, third.abandoned) == (False, True, False)
 
-    _play(tmp_path, script, machine_limit=2)
+    play(tmp_path, script, machine_limit=2)
 
 
 def test_a_machine_full_of_running_environments_refuses_and_has_room_again_later(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
-        stage.runs("a", _version("a"))
-        stage.runs("b", _version("b"))
+        stage.runs("a", make_version("a"))
+        stage.runs("b", make_version("b"))
         for _ in range(2):
             with pytest.raises(MachineFull):
-                stage.runs("c", _version("c"))
+                stage.runs("c", make_version("c"))
         assert "c" not in stage.results
         assert (stage.pool.busy, _folders(stage)) == (2, 2)
         for _ in range(2):
             process = stage.launcher.starts()
             process.says(frames.READY)
             process.says(frames.RESULT)
-        stage.answers("c", _version("c"))
+        stage.answers("c", make_version("c"))
 
-    _play(tmp_path, script, machine_limit=2)
+    play(tmp_path, script, machine_limit=2)
 
 
 def test_an_idle_environment_of_the_same_version_is_no_reason_to_refuse(tmp_path: Path) -> None:
@@ -841,7 +668,7 @@ def test_an_idle_environment_of_the_same_version_is_no_reason_to_refuse(tmp_path
         process.says(frames.RESULT)
         assert set(stage.results) == {"a", "b", "c"}
 
-    _play(tmp_path, script, machine_limit=1)
+    play(tmp_path, script, machine_limit=1)
 
 
 def test_idle_environments_expire_oldest_first_and_busy_ones_stay(tmp_path: Path) -> None:
@@ -863,17 +690,17 @@ def test_idle_environments_expire_oldest_first_and_busy_ones_stay(tmp_path: Path
         processes[2].says(frames.RESULT)
         assert set(stage.results) == {"a", "b", "c"}
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_room_is_made_by_expiry_too(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
-        stage.answers("a", _version("a"))
+        stage.answers("a", make_version("a"))
         stage.clock.advance(IDLE_TIMEOUT_S)
         stage.pool._expire_idle()
-        stage.answers("b", _version("b"))
+        stage.answers("b", make_version("b"))
 
-    _play(tmp_path, script, machine_limit=1)
+    play(tmp_path, script, machine_limit=1)
 
 
 def test_a_retired_document_ends_idle_environments_now_and_busy_ones_with_their_answer(
@@ -885,7 +712,7 @@ def test_a_retired_document_ends_idle_environments_now_and_busy_ones_with_their_
         busy = idle
         stage.runs("c")
         starting = stage.launcher.starts()
-        third = stage.answers("other", _version("other"))
+        third = stage.answers("other", make_version("other"))
         stage.pool.retire("f-1")
         assert not busy.abandoned
         busy.says(frames.RESULT, b"b")
@@ -900,7 +727,7 @@ def test_a_retired_document_ends_idle_environments_now_and_busy_ones_with_their_
         again = stage.answers("again")
         assert not again.abandoned
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_retiring_what_is_idle_or_unknown(tmp_path: Path) -> None:
@@ -912,12 +739,12 @@ def test_retiring_what_is_idle_or_unknown(tmp_path: Path) -> None:
         assert process.abandoned
         stage.pool.retire("f-1")
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_draining_waits_for_running_invocations_and_then_ends_everything(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
-        idle = stage.answers("idle", _version("idle"))
+        idle = stage.answers("idle", make_version("idle"))
         stage.runs("busy")
         busy = stage.launcher.starts()
         busy.says(frames.READY)
@@ -930,7 +757,7 @@ def test_draining_waits_for_running_invocations_and_then_ends_everything(tmp_pat
         assert stage.results["busy"].payload == b"1"
         assert (idle.abandoned, busy.abandoned) == (True, True)
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 @pytest.mark.parametrize("is_ready", [False, True])
@@ -953,7 +780,7 @@ def test_what_runs_longer_than_the_grace_period_is_ended_and_answered(tmp_path: 
         environment.close()
         assert stage.pool.busy == 0
 
-    _play(tmp_path, script)
+    play(tmp_path, script)
 
 
 def test_a_process_that_comes_up_after_its_environment_was_closed_is_abandoned(tmp_path: Path) -> None:
@@ -963,4 +790,4 @@ def test_a_process_that_comes_up_after_its_environment_was_closed_is_abandoned(t
         process = stage.launcher.starts()
         assert process.abandoned
 
-    _play(tmp_path, script)
+    play(tmp_path, script)

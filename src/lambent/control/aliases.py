@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 from lambent import limits
 from lambent.control.operation import Call, Output, Services, Target, find_target
 from lambent.control.paging import cut_page, page_size, parse_marker, render_marker
+from lambent.control.provisioned import check_provisioned_alias
 from lambent.control.states import check_revision, new_revision_id
 from lambent.model.errors import (
     InvalidParameterValueException,
@@ -73,7 +75,9 @@ async def update_alias(services: Services, call: Call) -> Output:
     Raises:
         ResourceNotFoundException: alias or version is not there.
         PreconditionFailedException: another RevisionId was expected.
-        InvalidParameterValueException: the weights cannot be had.
+        InvalidParameterValueException: the weights cannot be had, or what is provisioned
+            for the alias cannot be for what it would point to.
+        ResourceConflictException: something is provisioned for that version already.
     """
     given = call.input
     target = find_target(call, "UpdateAlias", narrow=True).require_latest()
@@ -92,7 +96,9 @@ async def update_alias(services: Services, call: Call) -> Output:
         changed = dataclasses.replace(alias, revision_id=new_revision_id(), **changes)
         check_weights(changed)
         try:
-            await services.functions.replace_alias(changed, alias.revision_id)
+            await services.functions.replace_alias(
+                changed, alias.revision_id, partial(check_provisioned_alias, changed)
+            )
         except VersionMissing as missing:
             _refuse_version(target, missing)
         except Conflict:

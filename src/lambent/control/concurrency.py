@@ -13,7 +13,7 @@ from lambent.control.operation import Call, Output, Services, Target, find_targe
 from lambent.control.states import new_revision_id
 from lambent.model.errors import InvalidParameterValueException, ResourceNotFoundException
 from lambent.model.functions import LATEST, FunctionHead
-from lambent.storage.contracts import Conflict, ReservedTooMuch
+from lambent.storage.contracts import Conflict, ReservedTooLittle, ReservedTooMuch
 
 
 async def put_function_concurrency(services: Services, call: Call) -> Output:
@@ -21,8 +21,8 @@ async def put_function_concurrency(services: Services, call: Call) -> Output:
 
     Raises:
         ResourceNotFoundException: there is no such function.
-        InvalidParameterValueException: too little would stay unreserved, or the name
-            ends in a version or alias.
+        InvalidParameterValueException: too little would stay unreserved, more is
+            provisioned, or the name ends in a version or alias.
     """
     wanted: int = call.input["ReservedConcurrentExecutions"]
     await _change(services, _find_function(call, "PutFunctionConcurrency"), wanted)
@@ -57,6 +57,11 @@ def render_reserved(head: FunctionHead) -> Output:
     return {} if reserved is None else {"ReservedConcurrentExecutions": reserved}
 
 
+def unreserved_minimum(services: Services) -> int:
+    """Return how much of the account's concurrency nothing may be set aside of."""
+    return min(limits.UNRESERVED_CONCURRENCY_MIN, services.account_limit)
+
+
 def _find_function(call: Call, action: str) -> Target:
     target = find_target(call, action, narrow=True)
     if target.qualifier is not None:
@@ -68,7 +73,7 @@ def _find_function(call: Call, action: str) -> Target:
 
 
 async def _change(services: Services, target: Target, wanted: int | None) -> None:
-    minimum = min(limits.UNRESERVED_CONCURRENCY_MIN, services.account_limit)
+    minimum = unreserved_minimum(services)
     while True:
         head = await services.functions.load(target.key)
         if head is None:
@@ -80,6 +85,12 @@ async def _change(services: Services, target: Target, wanted: int | None) -> Non
             await services.functions.replace(changed, head.revision_id, reserved_at_most=at_most)
         except Conflict:
             continue
+        except ReservedTooLittle as error:
+            # The blanks are AWS's.
+            raise InvalidParameterValueException(
+                f" ReservedConcurrentExecutions  {wanted} should not be lower than "
+                f"function's total provisioned concurrency [{error.provisioned}]."
+            ) from None
         except ReservedTooMuch:
             raise InvalidParameterValueException.untyped(
                 "Specified ReservedConcurrentExecutions for function decreases account's "
@@ -93,4 +104,5 @@ __all__ = [
     "get_function_concurrency",
     "put_function_concurrency",
     "render_reserved",
+    "unreserved_minimum",
 ]

@@ -15,6 +15,9 @@ stays, the next invocation starts a new process.
 The first init of an environment comes before its first invocation and has a limit of its
 own. If it fails, it is run again *inside* the invocation, under the function's timeout; so
 is every init after a reset. Source: docs/aws-behaviour.md, execution 4.1.
+
+A provisioned environment is initialised before anybody calls (STARTING ──ready──▶ IDLE) and
+is never started again: whoever keeps it puts another one in its place.
 """
 
 from __future__ import annotations
@@ -32,11 +35,14 @@ from lambent.execution.process import FunctionProcess
 from lambent.execution.zygote import Exit
 from lambent.model.functions import FunctionVersion
 from lambent.model.invocations import Invocation, InvocationResult
+from lambent.model.observer import SILENT, Observer
 from lambent.wire import frames
-from lambent.wire.frames import render_invocation
+from lambent.wire.frames import render_invocation_head
 
 # CloudWatch Logs takes events of at most 256 KiB.
 _LINE_BYTES = 262_144
+# A longer event is given away when the function gets it, and not held until it answers.
+_KEPT_BYTES = 65_536
 _KILLED = 9
 _SIGNAL_NAMES = {
     1: "hangup",
@@ -76,7 +82,14 @@ _ANSWERS: dict[int, tuple[str | None, str]] = {
 _NEXT = {
     Phase.FRESH: {Phase.STARTING, Phase.CLOSED},
     Phase.RESET: {Phase.STARTING, Phase.CLOSED},
-    Phase.STARTING: {Phase.RUNNING, Phase.RESET, Phase.FRESH, Phase.STARTING, Phase.CLOSED},
+    Phase.STARTING: {
+        Phase.RUNNING,
+        Phase.IDLE,
+        Phase.RESET,
+        Phase.FRESH,
+        Phase.STARTING,
+        Phase.CLOSED,
+    },
     Phase.RUNNING: {Phase.IDLE, Phase.RESET, Phase.CLOSED},
     Phase.IDLE: {Phase.RUNNING, Phase.RESET, Phase.CLOSED},
     Phase.CLOSED: set(),
@@ -108,12 +121,16 @@ class ExecutionEnvironment:
 
     Args:
         init_limit_s: how long the first init may take before it is run again.
-        released: told when an invocation is over, before its caller is.
+        released: told when an invocation is over, before its caller is; of a provisioned
+            environment also when its init is over, and when it loses its process while idle.
+        observer: told of each invocation that ended.
+        is_provisioned: whether it is kept for provisioned concurrency.
 
     Attributes:
         deadline: monotonic instant at which :meth:`expire` is due; meaningful only
             while starting or running.
         idle_since: monotonic instant of the last answer.
+        has_answered: whether there was one.
     """
 
     __slots__ = (
@@ -131,6 +148,7 @@ class ExecutionEnvironment:
         "_lines",
         "_log_store",
         "_memory_mb",
+        "_observer",
         "_partial",
         "_phase",
         "_platform",
@@ -140,8 +158,10 @@ class ExecutionEnvironment:
         "_tail",
         "deadline",
         "folder",
+        "has_answered",
         "id",
         "idle_since",
+        "is_provisioned",
         "log_stream",
         "version",
     )
@@ -157,8 +177,12 @@ class ExecutionEnvironment:
         clock: Clock,
         released: Callable[[ExecutionEnvironment], None],
         init_limit_s: float = limits.INIT_S,
+        observer: Observer = SILENT,
+        is_provisioned: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
         self.version = version
+        self.is_provisioned = is_provisioned
+        self.has_answered = False
         self.id = identifier
         self.log_stream = log_stream
         self.folder = folder
@@ -169,6 +193,7 @@ class ExecutionEnvironment:
         self._log_store = log_store
         self._clock = clock
         self._released = released
+        self._observer = observer
         self._group = (version.key.account, version.key.region, version.logging.group)
         self._process: FunctionProcess | None = None
         self._invocation: Invocation | None = None
@@ -178,7 +203,7 @@ class ExecutionEnvironment:
         self._tail = b""
         self._partial = b""
         self._is_log_open = False
-        self._platform = platform_lines(version, clock)
+        self._platform = platform_lines(version, clock, self.initialization_type)
         self._init_limit_s = init_limit_s
         self._init_start_is_due = False
         self._init_ms: float | None = None
@@ -190,6 +215,21 @@ class ExecutionEnvironment:
     def phase(self) -> Phase:
         """Where the environment is in its life."""
         return self._phase
+
+    @property
+    def memory_mb(self) -> int:
+        """The most that its process has used since it started; 0 without one."""
+        return 0 if self._process is None else self._memory_mb
+
+    @property
+    def initialization_type(self) -> str:
+        """What AWS calls the way in which it is initialised."""
+        return "provisioned-concurrency" if self.is_provisioned else "on-demand"
+
+    def initialize(self) -> None:
+        """Start before anybody calls; ``released`` is told when that is over."""
+        self._init_start_is_due = True
+        self._start()
 
     def run(self, invocation: Invocation, done: Done) -> None:
         """Run one invocation; ``done`` is called once with its result, whatever happens."""
@@ -221,6 +261,9 @@ class ExecutionEnvironment:
             self._drop_process()
             self._close_log()
             self._move(Phase.RESET if self._suppressed_init else Phase.FRESH)
+            if self._invocation is None:
+                self._released(self)
+                return
             self._fail("Runtime.ExitError", reason, status="error")
 
     def expire(self) -> None:
@@ -293,16 +336,23 @@ class ExecutionEnvironment:
     def _ready(self) -> None:
         self._read_output()
         init_ms = self._elapsed_ms()
-        if not self._suppressed_init:
+        if not (self._suppressed_init or self.is_provisioned):
             self._init_ms = init_ms
         phase = "invoke" if self._suppressed_init else "init"
         self._lines.append(self._platform.init_report(init_ms, phase, "success", None).encode())
         self._close_log()
         self._tail = b""
+        if self._invocation is None:
+            self._move(Phase.IDLE)
+            self._released(self)
+            return
         self._begin()
 
     def _starts_again(self, status: str, error_type: str | None) -> bool:
-        """Report a failed init and run it again if this was before the invocation; else return False."""
+        """Report a failed init and run it again if this was before the invocation; else return False.
+
+        Without an invocation whoever keeps the environment decides what follows.
+        """
         self._read_output()
         self._drop_process()
         self._end_partial_line()
@@ -310,6 +360,10 @@ class ExecutionEnvironment:
         report = self._platform.init_report(self._elapsed_ms(), phase, status, error_type)
         self._lines.append(report.encode())
         self._flush_lines()
+        if self._invocation is None:
+            self._move(Phase.RESET)
+            self._released(self)
+            return True
         if self._suppressed_init:
             self._move(Phase.RESET)
             return False
@@ -334,6 +388,8 @@ class ExecutionEnvironment:
             self._reset()
         if phase is Phase.IDLE:
             self._close_log()
+            if self.is_provisioned:
+                self._released(self)
         else:
             self._fail("Runtime.ExitError", _describe(status), status="error")
 
@@ -362,8 +418,13 @@ class ExecutionEnvironment:
         request_id, _, invoked_arn, payload, client_context, trace_id, _ = invocation
         deadline_ms = int((clock.now() + left_s) * 1000)
         process.send(
-            render_invocation(request_id, deadline_ms, invoked_arn, trace_id, "", client_context, payload)
+            render_invocation_head(
+                request_id, deadline_ms, invoked_arn, trace_id, "", client_context, len(payload)
+            ),
+            payload,
         )
+        if len(payload) > _KEPT_BYTES:
+            self._invocation = invocation._replace(payload=b"")
 
     def _fail(self, error_type: str, reason: str, *, status: str) -> None:
         assert self._invocation is not None
@@ -403,8 +464,10 @@ class ExecutionEnvironment:
         clock = self._clock
         if text:
             self._log_store.append(self._group, self.log_stream, clock.now(), text)
+        self._observer.invocation_ended(self.version, function_error, duration_ms, self._init_ms)
         self._invocation = self._done = self._init_ms = None
         self.idle_since = clock.monotonic()
+        self.has_answered = True
         self._released(self)
         done(InvocationResult(payload, function_error, content_type, tail, duration_ms))
 

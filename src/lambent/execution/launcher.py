@@ -140,7 +140,7 @@ class ProcessLauncher:
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(version.memory_mb),
             "AWS_LAMBDA_LOG_GROUP_NAME": version.logging.group,
             "AWS_LAMBDA_LOG_STREAM_NAME": environment.log_stream,
-            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": environment.initialization_type,
             "AWS_REGION": key.region,
             "AWS_DEFAULT_REGION": key.region,
             "AWS_ACCESS_KEY_ID": key.account,

@@ -71,11 +71,19 @@ class PlatformLines(Protocol):
         ...
 
 
-def platform_lines(version: FunctionVersion, clock: Clock) -> PlatformLines:
-    """Return the lines of a version by its logging configuration."""
+def platform_lines(
+    version: FunctionVersion, clock: Clock, initialization_type: str = "on-demand"
+) -> PlatformLines:
+    """Return the lines of a version by its logging configuration.
+
+    Args:
+        version: that runs.
+        clock: tells the events' times.
+        initialization_type: as ``AWS_LAMBDA_INITIALIZATION_TYPE`` has it.
+    """
     if version.logging.format == "JSON":
-        return JsonLines(version, clock)
-    return TextLines(version)
+        return JsonLines(version, clock, initialization_type)
+    return TextLines(version, initialization_type)
 
 
 def shown_error_type(payload: bytes) -> str:
@@ -95,9 +103,10 @@ def shown_error_type(payload: bytes) -> str:
 class TextLines:
     """``START``, ``END``, ``REPORT`` and their like; no level keeps them back."""
 
-    __slots__ = ("_memory_mb", "_version")
+    __slots__ = ("_is_on_demand", "_memory_mb", "_version")
 
-    def __init__(self, version: FunctionVersion) -> None:
+    def __init__(self, version: FunctionVersion, initialization_type: str) -> None:
+        self._is_on_demand = initialization_type == "on-demand"
         self._version = version.version
         self._memory_mb = version.memory_mb
 
@@ -107,7 +116,7 @@ class TextLines:
 
     def init_report(self, init_ms: float, phase: str, status: str, error_type: str | None) -> str:
         """Return INIT_REPORT, which on demand tells of failures only."""
-        if status == "success":
+        if status == "success" and self._is_on_demand:
             return ""
         kind = "" if error_type is None else f"\tError Type: {error_type}"
         return f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: {phase}\tStatus: {status}{kind}\n"
@@ -149,7 +158,8 @@ class JsonLines:
     Success is told at INFO by ``start`` and ``report``, at DEBUG by the rest; failure at WARN.
     """
 
-    def __init__(self, version: FunctionVersion, clock: Clock) -> None:
+    def __init__(self, version: FunctionVersion, clock: Clock, initialization_type: str) -> None:
+        self._initialization_type = initialization_type
         self._name = version.key.name
         self._version = version.version
         self._memory_mb = version.memory_mb
@@ -159,7 +169,7 @@ class JsonLines:
     def init_start(self, runtime: str, runtime_arn: str) -> str:
         """Return ``platform.initStart``."""
         record = {
-            "initializationType": "on-demand",
+            "initializationType": self._initialization_type,
             "phase": "init",
             "runtimeVersion": runtime,
             "runtimeVersionArn": runtime_arn,
@@ -171,7 +181,12 @@ class JsonLines:
     def init_report(self, init_ms: float, phase: str, status: str, error_type: str | None) -> str:
         """Return ``platform.initRuntimeDone`` and ``platform.initReport``."""
         level = _DEBUG if status == "success" else _WARN
-        record = {"initializationType": "on-demand", "phase": phase, "status": status, **_typed(error_type)}
+        record = {
+            "initializationType": self._initialization_type,
+            "phase": phase,
+            "status": status,
+            **_typed(error_type),
+        }
         report = {**record, "metrics": {"durationMs": round(init_ms, 3)}}
         return self._event(level, "initRuntimeDone", record) + self._event(level, "initReport", report)
 

@@ -3,7 +3,8 @@
 One method (:meth:`EnvironmentPool.run`) looks at all state under no await and
 decides: the newest idle environment of the version, a new one, a new one in the
 place of another function's idle one, or none. Newest idle first keeps a few
-environments hot and lets the rest expire.
+environments hot and lets the rest expire. Before all of them come those that are
+kept for provisioned concurrency (:mod:`lambent.execution.provisioned`).
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 from lambent import limits
 from lambent.clock import Clock
 from lambent.execution.environment import ExecutionEnvironment, Launcher, Log, Phase
+from lambent.execution.provisioned import ProvisionedEnvironments
 from lambent.model.functions import FunctionKey, FunctionVersion
 from lambent.model.invocations import Invocation, InvocationResult
-from lambent.model.observer import EnvironmentUse, Observer
+from lambent.model.observer import SILENT, EnvironmentUse, Observer
 from lambent.tasks import Tasks
 
 # Deadlines are looked at this often; one sweep for all costs less than a timer per invocation.
@@ -57,6 +60,9 @@ class EnvironmentPool:
         idle_timeout_s: life of an idle environment.
         init_limit_s: how long the first init of an environment may take.
         observer: told of each invocation that ended.
+
+    Attributes:
+        on_provisioned: told the version when more or fewer of its kept environments are ready.
     """
 
     def __init__(
@@ -70,7 +76,7 @@ class EnvironmentPool:
         machine_limit: int,
         idle_timeout_s: float,
         init_limit_s: float = limits.INIT_S,
-        observer: Observer | None = None,
+        observer: Observer = SILENT,
     ) -> None:
         self._launcher = launcher
         self._log_store = log_store
@@ -80,8 +86,12 @@ class EnvironmentPool:
         self._machine_limit = machine_limit
         self._idle_timeout_s = idle_timeout_s
         self._init_limit_s = init_limit_s
-        self._observer = observer or Observer()
+        self._observer = observer
         self._idle: dict[str, list[ExecutionEnvironment]] = {}
+        self._provisioned: dict[str, ProvisionedEnvironments] = {}
+        self.on_provisioned: Callable[[FunctionVersion], None] = _ignore
+        # Whether some of those wait for another environment to end or to be idle.
+        self._lacks_room = False
         self._busy: set[ExecutionEnvironment] = set()
         self._count = 0
         # When each function's allowance of new environments is full again.
@@ -90,6 +100,7 @@ class EnvironmentPool:
         self._sweep: asyncio.TimerHandle | None = None
         self._idle_sweep: asyncio.TimerHandle | None = None
         self._drained: asyncio.Event | None = None
+        self._is_draining = False
 
     @property
     def busy(self) -> int:
@@ -98,7 +109,8 @@ class EnvironmentPool:
 
     def usage(self) -> list[EnvironmentUse]:
         """Return what every environment is doing."""
-        idle = (environment for environments in self._idle.values() for environment in environments)
+        kept = chain.from_iterable((each.idle, each.starting) for each in self._provisioned.values())
+        idle = chain.from_iterable((*self._idle.values(), *kept))
         return [
             EnvironmentUse(environment.version, is_busy, environment.memory_mb)
             for is_busy, environments in ((True, self._busy), (False, idle))
@@ -114,21 +126,46 @@ class EnvironmentPool:
         """
         version = invocation.version
         idle = self._idle.get(version.document_id)
+        if self._provisioned and (kept := self._provisioned.get(version.document_id)) and kept.idle:
+            idle = kept.idle
         environment = idle.pop() if idle else self._make(version)
         self._busy.add(environment)
         environment.run(invocation, done)
         if self._sweep is None:
-            self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep_deadlines)
+            self._watch_deadlines()
+
+    def provision(self, version: FunctionVersion, count: int) -> None:
+        """Keep so many environments of a document initialised; none any more for 0.
+
+        What has failed is tried again. Those that are too many end, busy ones with their answer.
+        """
+        kept = self._provisioned.get(version.document_id)
+        if kept is None:
+            kept = ProvisionedEnvironments(
+                version, self._make_provisioned, self._end, self._provisioned_changed
+            )
+            self._provisioned[version.document_id] = kept
+        kept.want(0 if self._is_draining else count)
+        self._forget_unless_kept(kept)
+        self._watch_deadlines()
+
+    def provisioned(self, document_id: str) -> tuple[int, bool]:
+        """Return how many environments of a document are kept and ready, and whether others have failed."""
+        kept = self._provisioned.get(document_id)
+        return (0, False) if kept is None else (kept.ready, kept.has_failed)
 
     def retire(self, document_id: str) -> None:
-        """End a document's environments: idle ones now, busy ones with their answer."""
+        """End a document's environments but the provisioned: idle ones now, busy ones with their answer."""
         for environment in self._idle.pop(document_id, ()):
             self._end(environment)
-        if any(environment.version.document_id == document_id for environment in self._busy):
+        if self._is_busy(document_id):
             self._retired.add(document_id)
 
     async def drain(self, grace_s: float) -> None:
         """Wait up to ``grace_s`` seconds for running invocations, then end every environment."""
+        self._is_draining = True
+        for kept in list(self._provisioned.values()):
+            self.provision(kept.version, 0)
         if self._busy:
             self._drained = asyncio.Event()
             with contextlib.suppress(TimeoutError):
@@ -167,7 +204,13 @@ class EnvironmentPool:
         self._end(oldest)
         return True
 
-    def _create(self, version: FunctionVersion) -> ExecutionEnvironment:
+    def _make_provisioned(self, version: FunctionVersion) -> ExecutionEnvironment | None:
+        if self._count >= self._machine_limit and not self._evict():
+            self._lacks_room = True
+            return None
+        return self._create(version, is_provisioned=True)
+
+    def _create(self, version: FunctionVersion, *, is_provisioned: bool = False) -> ExecutionEnvironment:
         identifier = uuid.uuid4().hex
         day = time.strftime("%Y/%m/%d", time.gmtime(self._clock.now()))
         folder = tempfile.mkdtemp(prefix=f"{version.key.name[:64]}-", dir=self._temporary)
@@ -181,13 +224,21 @@ class EnvironmentPool:
             self._log_store,
             self._clock,
             self._give_back,
-            self._init_limit_s,
+            _extended_init_s(version) if is_provisioned else self._init_limit_s,
             self._observer,
+            is_provisioned,
         )
 
     def _give_back(self, environment: ExecutionEnvironment) -> None:
         self._busy.discard(environment)
         document_id = environment.version.document_id
+        if environment.is_provisioned:
+            self._provisioned[document_id].take_back(environment)
+            if self._drained is not None and not self._busy:
+                self._drained.set()
+            return
+        if self._lacks_room:
+            self._offer_room()
         if (self._retired or self._drained is not None) and self._leaves(environment, document_id):
             return
         idle = self._idle.get(document_id)
@@ -206,14 +257,42 @@ class EnvironmentPool:
         if self._drained is None and document_id not in self._retired:
             return False
         self._end(environment)
-        if not any(other.version.document_id == document_id for other in self._busy):
+        if not self._is_busy(document_id):
             self._retired.discard(document_id)
         if self._drained is not None and not self._busy:
             self._drained.set()
         return True
 
+    def _is_busy(self, document_id: str) -> bool:
+        """Tell whether a document runs in an environment that is not provisioned."""
+        return any(
+            environment.version.document_id == document_id and not environment.is_provisioned
+            for environment in self._busy
+        )
+
+    def _provisioned_changed(self, kept: ProvisionedEnvironments) -> None:
+        self._forget_unless_kept(kept)
+        self._watch_deadlines()
+        self.on_provisioned(kept.version)
+
+    def _forget_unless_kept(self, kept: ProvisionedEnvironments) -> None:
+        if not kept.wanted and not kept.count:
+            del self._provisioned[kept.version.document_id]
+
+    def _offer_room(self) -> None:
+        """Let those that lack room look again: an environment has ended, or is idle in a moment."""
+        self._lacks_room = False
+        asyncio.get_running_loop().call_soon(self._use_room)
+
+    def _use_room(self) -> None:
+        for kept in list(self._provisioned.values()):
+            kept.fill()
+        self._watch_deadlines()
+
     def _end(self, environment: ExecutionEnvironment) -> None:
         self._count -= 1
+        if self._lacks_room:
+            self._offer_room()
         environment.close()
         self._tasks.start(
             asyncio.to_thread(shutil.rmtree, environment.folder, ignore_errors=True),
@@ -222,10 +301,15 @@ class EnvironmentPool:
 
     def _sweep_deadlines(self) -> None:
         now = self._clock.monotonic()
-        for environment in [environment for environment in self._busy if environment.deadline <= now]:
-            environment.expire()
-        loop = asyncio.get_running_loop()
-        self._sweep = loop.call_later(SWEEP_S, self._sweep_deadlines) if self._busy else None
+        for environments in [self._busy, *(kept.starting for kept in self._provisioned.values())]:
+            for environment in [environment for environment in environments if environment.deadline <= now]:
+                environment.expire()
+        self._sweep = None
+        self._watch_deadlines()
+
+    def _watch_deadlines(self) -> None:
+        if self._sweep is None and (self._busy or any(kept.starting for kept in self._provisioned.values())):
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep_deadlines)
 
     def _schedule_idle_sweep(self) -> None:
         delay = max(min(self._idle_timeout_s / 4, 30.0), 0.05)
@@ -247,6 +331,15 @@ class EnvironmentPool:
         self._idle_sweep = None
         if self._idle:
             self._schedule_idle_sweep()
+
+
+def _ignore(version: FunctionVersion) -> None:
+    """Nobody has asked for provisioned environments."""
+
+
+def _extended_init_s(version: FunctionVersion) -> float:
+    """Return how long init may take before anybody calls. Source: docs/aws-behaviour.md, execution 4.1."""
+    return min(max(limits.EXTENDED_INIT_S, version.timeout_s), limits.EXTENDED_INIT_S_MAX)
 
 
 def _idle_since(environment: ExecutionEnvironment) -> float:

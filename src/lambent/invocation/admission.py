@@ -16,6 +16,7 @@ Source: docs/aws-behaviour.md, concurrency 3.1, 3.2, 3.4 and 3.6.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 from lambent import limits
@@ -46,6 +47,10 @@ class Admission:
     Args:
         account_limit: invocations of one account in one region at a time.
         clock: tells rates.
+
+    Attributes:
+        on_free: told that a slot was given back, while ``is_awaited``.
+        is_awaited: whether somebody waits for a slot.
     """
 
     def __init__(self, account_limit: int, clock: Clock) -> None:
@@ -53,9 +58,16 @@ class Admission:
         self._clock = clock
         self._scopes: dict[tuple[str, str], Scope] = {}
         self._functions: dict[FunctionKey, Slots] = {}
+        self.on_free: Callable[[], None] = _ignore
+        self.is_awaited = False
 
-    def acquire(self, key: FunctionKey, version: str) -> Slot:
+    def acquire(self, key: FunctionKey, version: str, is_rated: bool = True) -> Slot:  # noqa: FBT001, FBT002
         """Take a slot for an invocation of a function's version.
+
+        Args:
+            key: the function.
+            version: ``$LATEST`` or a number as text.
+            is_rated: whether its rate counts; that of queued events does not.
 
         Raises:
             TooManyRequestsException: no slot is free, or calls come too fast.
@@ -73,13 +85,13 @@ class Admission:
             scope = slots.scope
             if scope.running >= scope.limit:
                 raise TooManyRequestsException(_ACCOUNT_CONCURRENCY)
-            if not scope.rate.take(now):
+            if is_rated and not scope.rate.take(now):
                 raise _too_fast(_ACCOUNT_RATE, scope.rate, now)
             scope.running += 1
         else:
             if slots.running >= limit:
                 raise TooManyRequestsException(_RESERVED_CONCURRENCY)
-            if not slots.rate.take(now):
+            if is_rated and not slots.rate.take(now):
                 raise _too_fast(_RESERVED_RATE, slots.rate, now)
         slots.running += 1
         return slots
@@ -93,6 +105,13 @@ class Admission:
     def provision(self, key: FunctionKey, version: str, count: int) -> None:
         """Set so many slots of a version aside; 0 for none any more."""
         self._slots(key).provision(version, count)
+        if self.is_awaited:
+            self.on_free()
+
+    def is_switched_off(self, key: FunctionKey) -> bool:
+        """Tell whether a function's reserved concurrency is 0."""
+        slots = self._functions.get(key)
+        return slots is not None and slots.reserved == 0
 
     def running(self, account: str, region: str) -> int:
         """Return how many invocations are running."""
@@ -124,7 +143,7 @@ class Admission:
         where = key.account, key.region
         scope = self._scopes.get(where)
         if scope is None:
-            scope = self._scopes[where] = Scope(self._account_limit)
+            scope = self._scopes[where] = Scope(self._account_limit, self)
         slots = self._functions[key] = Slots(key, scope)
         return slots
 
@@ -172,10 +191,11 @@ class Scope:
         limit: how many of those may run: the account's, less what is set aside.
     """
 
-    __slots__ = ("account_limit", "limit", "rate", "running")
+    __slots__ = ("account_limit", "admission", "limit", "rate", "running")
 
-    def __init__(self, account_limit: int) -> None:
+    def __init__(self, account_limit: int, admission: Admission) -> None:
         self.account_limit = account_limit
+        self.admission = admission
         self.limit = account_limit
         self.running = 0
         self.rate = Rate(account_limit)
@@ -211,8 +231,11 @@ class Slots:
     def release(self) -> None:
         """Give a slot back."""
         self.running -= 1
+        scope = self.scope
         if self.limit is None:
-            self.scope.running -= 1
+            scope.running -= 1
+        if scope.admission.is_awaited:
+            scope.admission.on_free()
 
     def reserve(self, concurrency: int | None) -> None:
         """Set slots aside for this function; what is running counts among them from now on."""
@@ -223,12 +246,12 @@ class Slots:
 
     def provision(self, version: str, count: int) -> None:
         """Set slots aside for a version."""
-        if count:
-            provisioned = self.provisioned.setdefault(version, Provisioned())
-            provisioned.limit = count
-            provisioned.rate.resize(count)
-        else:
-            self.provisioned.pop(version, None)
+        provisioned = self.provisioned.setdefault(version, Provisioned(self.scope))
+        provisioned.limit = count
+        provisioned.rate.resize(count)
+        if not count and not provisioned.running:
+            # One that runs would not be counted any more if there were some again.
+            del self.provisioned[version]
         self._settle()
 
     def forget(self) -> None:
@@ -253,9 +276,10 @@ class Slots:
 class Provisioned:
     """The slots of one version's provisioned environments: ``running`` of ``limit`` are taken."""
 
-    __slots__ = ("limit", "rate", "running")
+    __slots__ = ("limit", "rate", "running", "scope")
 
-    def __init__(self) -> None:
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
         self.limit = 0
         self.running = 0
         self.rate = Rate(0)
@@ -270,6 +294,12 @@ class Provisioned:
     def release(self) -> None:
         """Give a slot back."""
         self.running -= 1
+        if self.scope.admission.is_awaited:
+            self.scope.admission.on_free()
+
+
+def _ignore() -> None:
+    """Nobody waits for a slot."""
 
 
 def _too_fast(reason: str, rate: Rate, now: float) -> TooManyRequestsException:
