@@ -15,7 +15,7 @@ from lambent.api.service_model import load_service_model
 from lambent.model.errors import InvalidParameterValueException
 
 PAGE = Path(__file__).parents[1] / "docs" / "operations.md"
-SERVED = {name: operation.members for name, operation in OPERATIONS.items()} | {"Invoke": invoke.SERVED}
+SERVED = {name: operation.members for name, operation in OPERATIONS.items()} | invoke.SERVED
 WORDS = {"honoured", "kept", "refused"}
 MODEL = load_service_model()
 

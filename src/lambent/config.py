@@ -289,7 +289,7 @@ class Server:
     admin_token: str | None = _setting(
         _optional(_text(r"[!-~]{16,}", "16 or more printable characters without spaces")),
         None,
-        "opens the server's own controls (`lambent logs`) over the network to who sends it;"
+        "opens the server's own controls (`lambent logs`, `top`) over the network to who sends it;"
         " without it they answer on the socket in the data directory alone",
         secret=True,
     )
@@ -350,11 +350,11 @@ class Async:
     """``[async]``: invocations of type Event."""
 
     retry_delays: tuple[float, ...] = _setting(
-        _several_seconds(2), (60.0, 120.0), "before the second and the third attempt", unit="s", served=()
+        _several_seconds(2), (60.0, 120.0), "before the second and the third attempt", unit="s"
     )
-    max_backlog: int = _setting(_whole(1), 10_000_000, "waiting events", served=())
+    max_backlog: int = _setting(_whole(1), 10_000_000, "waiting events")
     dead_letter_retention: float = _setting(
-        _seconds(), 1_209_600.0, "how long dead letters are kept", unit="s", served=()
+        _seconds(), 1_209_600.0, "how long dead letters are kept", unit="s"
     )
 
 

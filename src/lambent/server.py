@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -11,6 +12,7 @@ import shutil
 import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,7 +22,9 @@ from lambent.api.authenticate import Authenticator
 from lambent.api.codec import Codec
 from lambent.api.connection import Listener
 from lambent.api.controls import Controls
+from lambent.api.dead_letters import DeadLetters
 from lambent.api.doors import Doors
+from lambent.api.large_events import LargeEventCheck
 from lambent.api.origin import OriginCheck
 from lambent.api.service import Service
 from lambent.clock import Clock, SystemClock
@@ -42,15 +46,21 @@ from lambent.execution.sandbox.contract import Sandbox
 from lambent.execution.sandbox.process import ProcessSandbox
 from lambent.execution.zygote import Zygotes
 from lambent.invocation.admission import Admission
+from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.invoker import Invoker
+from lambent.invocation.provisioning import Provisioner
 from lambent.invocation.resolve import Resolver
+from lambent.model.observer import AccountUse, Observer, ServerUse
+from lambent.observability.line_writer import LineHandler, LineWriter
 from lambent.observability.request_log import RequestLog
+from lambent.observability.stats import Report, Stats
 from lambent.storage.directory import (
     DataDirectory,
     DataDirectoryDamaged,
     DataDirectoryInUse,
     DataDirectoryTooNew,
 )
+from lambent.storage.event_queue import SqliteEventQueue
 from lambent.storage.files import FileCodeStore
 from lambent.storage.logs import FileLogStore
 from lambent.storage.sqlite import SqliteFunctionStore
@@ -59,6 +69,10 @@ from lambent.tasks import Tasks
 _logger = logging.getLogger("lambent")
 _MB_PER_ENVIRONMENT = 64
 _LEAST_ENVIRONMENTS = 64
+# Of glibc's malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_MAPPED_BYTES = 1 << 20
 # For answers that are on their way when the grace period is used up.
 _LAST_ANSWERS_S = 0.5
 
@@ -71,7 +85,12 @@ def run(settings: Settings) -> int:
     status 2.
     """
     _raise_descriptor_limit()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    _map_large_blocks()
+    logging.basicConfig(
+        handlers=[LineHandler(LineWriter(2))],
+        level=logging.INFO,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(serve(settings))
@@ -101,10 +120,14 @@ async def serve(settings: Settings) -> None:
         clock = SystemClock()
         storage = await _open_storage(settings, clock, stack)
         doors = await Doors.bind(settings, storage.directory.root, stack)
-        execution = await _build_execution(settings, clock, storage, doors.internal_url, stack)
+        stats = Stats(clock)
+        execution = await _build_execution(settings, clock, storage, doors.internal_url, stats, stack)
         ready = asyncio.Event()
-        service, services = await _build_service(settings, clock, storage, execution, doors, ready, stack)
+        service, services, dispatcher = await _build_service(
+            settings, clock, storage, execution, doors, stats, ready, stack
+        )
         await finish_unsettled(services)
+        await dispatcher.start()
         execution.tasks.start(keep_collecting(services), "sweep of packages")
         _freeze_garbage()
         await doors.open(
@@ -121,7 +144,9 @@ async def serve(settings: Settings) -> None:
         _logger.info("stopping; %d invocations are running", execution.pool.busy)
         doors.stop_accepting()
         end = clock.monotonic() + settings.server.shutdown_grace
+        dispatcher.stop()
         await execution.pool.drain(settings.server.shutdown_grace)
+        await dispatcher.settle()
         await doors.send_what_is_owed(clock, max(end - clock.monotonic(), _LAST_ANSWERS_S))
         doors.close_connections()
 
@@ -132,6 +157,7 @@ class _Storage:
     functions: SqliteFunctionStore
     code: FileCodeStore
     logs: FileLogStore
+    events: SqliteEventQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +183,21 @@ async def _open_storage(settings: Settings, clock: Clock, stack: AsyncExitStack)
         stack.push_async_callback(store.stop)
         await store.start()
     await code.start()
-    return _Storage(directory, functions, code, logs)
+    events = SqliteEventQueue(directory, settings.async_.max_backlog)
+    stack.push_async_callback(events.stop)
+    came_back = await events.start()
+    if came_back:
+        _logger.warning("%d events ran when the last server ended; they run again", came_back)
+    return _Storage(directory, functions, code, logs, events)
 
 
 async def _build_execution(
-    settings: Settings, clock: Clock, storage: _Storage, internal_url: str, stack: AsyncExitStack
+    settings: Settings,
+    clock: Clock,
+    storage: _Storage,
+    internal_url: str,
+    observer: Observer,
+    stack: AsyncExitStack,
 ) -> _Execution:
     runtimes = await _find_runtimes(settings)
     root = storage.directory.root
@@ -195,6 +231,7 @@ async def _build_execution(
         temporary=temporary,
         machine_limit=machine_limit,
         idle_timeout_s=settings.execution.idle_timeout,
+        observer=observer,
     )
     return _Execution(runtimes, boto3, sandbox, launcher, pool, machine_limit, tasks)
 
@@ -205,11 +242,16 @@ async def _build_service(
     storage: _Storage,
     execution: _Execution,
     doors: Doors,
+    stats: Stats,
     ready: asyncio.Event,
     stack: AsyncExitStack,
-) -> tuple[Service, Services]:
+) -> tuple[Service, Services, Dispatcher]:
     account, region = settings.server.account, settings.server.region
     tasks = execution.tasks
+    admission = Admission(settings.concurrency.account_limit, clock)
+    await admission.start(storage.functions)
+    provisioner = Provisioner(storage.functions, admission, execution.pool, tasks)
+    await provisioner.start()
     services = Services(
         functions=storage.functions,
         code=storage.code,
@@ -218,16 +260,35 @@ async def _build_service(
         runtime_check=execution.runtimes.check,
         account_limit=settings.concurrency.account_limit,
         start_task=tasks.start,
+        provisioned_use=provisioner.use,
         fetch_code=S3CodeSource(settings.aws.endpoint_url, clock).fetch,
     )
     answers = Answers(clock)
     codec = Codec()
     resolver = Resolver(storage.functions, tasks, execution.pool.retire)
-    admission = Admission(settings.concurrency.account_limit, clock)
-    await admission.start(storage.functions)
-    invoker = Invoker(admission, execution.pool)
+    invoker = Invoker(admission, execution.pool, stats)
+    dispatcher = Dispatcher(
+        queue=storage.events,
+        store=storage.functions,
+        resolver=resolver,
+        admission=admission,
+        invoker=invoker,
+        clock=clock,
+        tasks=tasks,
+        retry_delays=settings.async_.retry_delays,
+        retention_s=settings.async_.dead_letter_retention,
+    )
+    report = Report(
+        stats=stats,
+        clock=clock,
+        environments=execution.pool.usage,
+        accounts=lambda: _account_use(admission),
+        server=lambda: ServerUse(execution.machine_limit, doors.connections, doors.buffered_bytes),
+    )
     request_log = RequestLog(clock)
-    stack.callback(request_log.flush)
+    stack.callback(request_log.close)
+    large_events = LargeEventCheck()
+    stack.callback(large_events.close)
     service = Service(
         answers=answers,
         authenticator=Authenticator(account, region),
@@ -235,6 +296,8 @@ async def _build_service(
         codec=codec,
         resolver=resolver,
         invoker=invoker,
+        dispatcher=dispatcher,
+        large_events=large_events,
         services=services,
         controls=Controls(
             services=services,
@@ -243,6 +306,10 @@ async def _build_service(
             clock=clock,
             runtimes={name: found.text_version for name, found in execution.runtimes.interpreters.items()},
             is_ready=ready.is_set,
+            stats=report.make,
+            dead_letters=DeadLetters(
+                queue=storage.events, dispatcher=dispatcher, resolver=resolver, clock=clock
+            ),
             admin_token=settings.server.admin_token,
             account=account,
             region=region,
@@ -252,7 +319,20 @@ async def _build_service(
         tasks=tasks,
         scheme=doors.scheme,
     )
-    return service, services
+    return service, services, dispatcher
+
+
+def _account_use(admission: Admission) -> list[AccountUse]:
+    running: Counter[tuple[str, str]] = Counter()
+    reserved: Counter[tuple[str, str]] = Counter()
+    for key, slots in admission.snapshot().items():
+        where = key.account, key.region
+        running[where] += slots.busy
+        reserved[where] += slots.reserved or 0
+    return [
+        AccountUse(*where, running[where], scope.account_limit, scope.account_limit - reserved[where])
+        for where, scope in admission.scopes().items()
+    ]
 
 
 async def _find_runtimes(settings: Settings) -> Runtimes:
@@ -287,6 +367,18 @@ def _freeze_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+def _map_large_blocks() -> None:
+    """Have the C library map what is large by itself: it grows without a copy, and goes back at once.
+
+    By default glibc keeps blocks of up to 32 MB for reuse as soon as one of that size was freed.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+        # Once one is set, the other does not follow any more: its default of 128 KB is too eager.
+        mallopt(_M_TRIM_THRESHOLD, 2 * _MAPPED_BYTES)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -16,13 +16,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.contract.rig import ACCOUNT, REGION, make_head
 
+from lambent.model.events import EventInvokeConfig, Target
 from lambent.model.functions import Alias, CodePackage, FunctionHead, FunctionKey, State, UpdateStatus
+from lambent.model.provisioned import ProvisionedConfig
 from lambent.storage.contracts import (
+    AliasMissing,
     AlreadyExists,
     Change,
     Conflict,
     FunctionStore,
+    Provisioning,
     Referenced,
+    ReservedTooLittle,
     ReservedTooMuch,
     Usage,
     VersionMissing,
@@ -48,6 +53,26 @@ def published_of(head: FunctionHead, number: int) -> FunctionHead:
 def make_alias(key: FunctionKey, name: str, version: str, **changes: Any) -> Alias:
     """Return an alias."""
     return Alias(key=key, name=name, version=version, revision_id=str(uuid.uuid4()), **changes)
+
+
+def make_event_config(key: FunctionKey, qualifier: str, **changes: Any) -> EventInvokeConfig:
+    """Return how events are tried of what the qualifier names."""
+    return EventInvokeConfig(target=Target(key, qualifier), **{"modified_at": 1_700_000_000.125, **changes})
+
+
+def make_provisioned(key: FunctionKey, qualifier: str, requested: int = 1) -> ProvisionedConfig:
+    """Return how much is provisioned for a version or alias."""
+    return ProvisionedConfig(
+        key=key,
+        qualifier=qualifier,
+        requested=requested,
+        modified_at=1_700_000_000.125,
+        revision_id=str(uuid.uuid4()),
+    )
+
+
+def accept(found: Provisioning) -> None:
+    """Have nothing against a write."""
 
 
 class FunctionStoreContract(ABC):
@@ -407,6 +432,177 @@ class FunctionStoreContract(ABC):
 
         self.run(scenario)
 
+    def test_how_events_are_tried_is_kept_for_what_is_there(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f")
+            configs = [
+                make_event_config(head.key, "$LATEST", maximum_retry_attempts=0, on_success="arn:s"),
+                make_event_config(head.key, "1", maximum_event_age_s=60, on_failure="arn:f"),
+                make_event_config(head.key, "live", maximum_retry_attempts=2),
+            ]
+            for config in configs:
+                with pytest.raises(Conflict):
+                    await store.put_event_config(config)
+            await store.create(head, published_of(head, 1))
+            await store.create_alias(make_alias(head.key, "live", "1"))
+            for config in configs:
+                qualifier = config.target.qualifier
+                assert qualifier is not None
+                assert await store.load_event_config(head.key, qualifier) is None
+                await store.put_event_config(config)
+                assert await store.load_event_config(head.key, qualifier) == config
+            assert await store.event_configs(head.key, after="", limit=50) == configs
+            assert await store.event_configs(head.key, after="$LATEST", limit=1) == configs[1:2]
+            for absent in ("2", "other", "007"):
+                with pytest.raises(Conflict):
+                    await store.put_event_config(make_event_config(head.key, absent))
+            changed = make_event_config(head.key, "1", maximum_event_age_s=90)
+            await store.put_event_config(changed)
+            assert await store.load_event_config(head.key, "1") == changed
+            assert await store.delete_event_config(head.key, "1") is True
+            assert await store.delete_event_config(head.key, "1") is False
+            assert await store.event_configs(head.key, after="", limit=50) == [configs[0], configs[2]]
+
+        self.run(scenario)
+
+    def test_how_events_are_tried_is_replaced_only_as_expected(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f")
+            await store.create(head)
+            first = make_event_config(head.key, "$LATEST", maximum_retry_attempts=0)
+            second = make_event_config(head.key, "$LATEST", maximum_retry_attempts=1)
+            with pytest.raises(Conflict):
+                await store.put_event_config(second, first)
+            await store.put_event_config(first)
+            await store.put_event_config(second, first)
+            with pytest.raises(Conflict):
+                await store.put_event_config(first, first)
+            assert await store.load_event_config(head.key, "$LATEST") == second
+
+        self.run(scenario)
+
+    def test_how_events_are_tried_goes_with_what_it_belongs_to(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head, other = make_head("f"), make_head("g")
+            for each in (head, other):
+                await store.create(each, published_of(each, 1))
+                await store.create_alias(make_alias(each.key, "live", "$LATEST"))
+                for qualifier in ("$LATEST", "1", "live"):
+                    await store.put_event_config(make_event_config(each.key, qualifier))
+
+            async def left(key: FunctionKey) -> list[str | None]:
+                found = await store.event_configs(key, after="", limit=50)
+                return [config.target.qualifier for config in found]
+
+            await store.delete_version(head.key, "1")
+            assert await left(head.key) == ["$LATEST", "live"]
+            await store.delete_alias(head.key, "live")
+            assert await left(head.key) == ["$LATEST"]
+            await store.create_alias(make_alias(head.key, "live", "$LATEST"))
+            await store.put_event_config(make_event_config(head.key, "live"))
+            await store.delete(head.key)
+            await store.create(make_head("f"))
+            assert await left(head.key) == []
+            assert await left(other.key) == ["$LATEST", "1", "live"]
+
+        self.run(scenario)
+
+    def test_what_is_provisioned_is_kept_for_versions_and_aliases_that_are_there(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f")
+            key = head.key
+            configs = [make_provisioned(key, qualifier, 2) for qualifier in ("1", "2", "live")]
+            for config in configs:
+                with pytest.raises((VersionMissing, AliasMissing)):
+                    await store.put_provisioned(config, accept)
+            await store.create(head, published_of(head, 1))
+            await store.replace(renewed(head), head.revision_id, published_of(head, 2))
+            await store.create_alias(make_alias(key, "live", "2"))
+            assert await store.with_provisioned() == []
+            for config in configs:
+                assert await store.load_provisioned(key, config.qualifier) is None
+                await store.put_provisioned(config, accept)
+                assert await store.load_provisioned(key, config.qualifier) == config
+            assert await store.provisioned(key, after="", limit=50) == configs
+            assert await store.provisioned(key, after="1", limit=1) == configs[1:2]
+            assert await store.with_provisioned() == [key]
+            changed = make_provisioned(key, "1", 7)
+            await store.put_provisioned(changed, accept)
+            assert await store.load_provisioned(key, "1") == changed
+            assert await store.delete_provisioned(key, "1") is True
+            assert await store.delete_provisioned(key, "1") is False
+            await store.delete_alias(key, "live")
+            await store.delete_version(key, "2")
+            assert await store.provisioned(key, after="", limit=50) == []
+
+        self.run(scenario)
+
+    def test_what_is_provisioned_goes_with_its_function_only(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            heads = [make_head("f"), make_head("g")]
+            for head in heads:
+                await store.create(head, published_of(head, 1))
+                await store.put_provisioned(make_provisioned(head.key, "1"), accept)
+            await store.delete(heads[0].key)
+            assert await store.with_provisioned() == [heads[1].key]
+
+        self.run(scenario)
+
+    def test_a_check_sees_all_that_bears_on_it_and_its_refusal_stores_nothing(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head, other = make_head("f", reserved_concurrency=9), make_head("g")
+            for each in (head, other, make_head("f", region="us-east-1", reserved_concurrency=5)):
+                await store.create(each, published_of(each.evolve(reserved_concurrency=None), 1))
+            alias = make_alias(head.key, "live", "1")
+            await store.create_alias(alias)
+            mine, theirs = make_provisioned(head.key, "live", 3), make_provisioned(other.key, "1", 2)
+            await store.put_provisioned(mine, accept)
+            await store.put_provisioned(theirs, accept)
+            seen: list[Provisioning] = []
+
+            def refuse(found: Provisioning) -> None:
+                seen.append(found)
+                raise LookupError
+
+            with pytest.raises(LookupError):
+                await store.put_provisioned(make_provisioned(head.key, "live", 8), refuse)
+            with pytest.raises(LookupError):
+                await store.put_provisioned(make_provisioned(other.key, "1", 8), refuse)
+            moved = make_alias(head.key, "live", "$LATEST")
+            with pytest.raises(LookupError):
+                await store.replace_alias(moved, alias.revision_id, refuse)
+            assert seen == [
+                Provisioning(alias, [(mine, "1")], 9, 9, 2),
+                Provisioning(None, [(theirs, "1")], None, 9, 2),
+                Provisioning(moved, [(mine, "$LATEST")], 9, 9, 2),
+            ]
+            assert await store.load_provisioned(head.key, "live") == mine
+            assert await store.load_alias(head.key, "live") == alias
+            await store.delete_provisioned(head.key, "live")
+            # Nothing is provisioned for it any more, so nobody asks.
+            await store.replace_alias(moved, alias.revision_id, refuse)
+
+        self.run(scenario)
+
+    def test_no_less_is_reserved_than_is_provisioned_which_counts_where_nothing_is(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            first, second = make_head("f"), make_head("g")
+            for head in (first, second):
+                await store.create(head, published_of(head, 1))
+            await store.put_provisioned(make_provisioned(first.key, "1", 4), accept)
+            with pytest.raises(ReservedTooLittle) as caught:
+                await store.replace(renewed(first, reserved_concurrency=3), first.revision_id)
+            assert caught.value.provisioned == 4
+            more = renewed(second, reserved_concurrency=6)
+            with pytest.raises(ReservedTooMuch):
+                await store.replace(more, second.revision_id, reserved_at_most=9)
+            await store.replace(more, second.revision_id, reserved_at_most=10)
+            # Now it is a part of what is reserved.
+            enough = renewed(first, reserved_concurrency=4)
+            await store.replace(enough, first.revision_id, reserved_at_most=10)
+
+        self.run(scenario)
+
     def test_change_feed_tells_each_change_before_its_writer_resumes(self) -> None:
         async def scenario(store: FunctionStore) -> None:
             heard: list[str | None] = []
@@ -427,12 +623,16 @@ class FunctionStoreContract(ABC):
             await store.create_alias(make_alias(head.key, "live", "1"))
             await store.delete_alias(head.key, "live")
             assert heard[2:] == ["live", "live"]
+            await store.put_provisioned(make_provisioned(head.key, "1"), accept)
+            await store.delete_provisioned(head.key, "1")
+            await store.delete_provisioned(head.key, "1")
+            assert heard[4:] == ["1", "1"]
             await store.delete_version(head.key, "1")
-            assert heard[4:] == ["1"]
+            assert heard[6:] == ["1"]
             await store.delete(head.key)
-            assert heard[5:] == [None]
+            assert heard[7:] == [None]
             # Of a version the head comes along as it is stored.
-            assert heads == [head, after, None, None, None, None]
+            assert heads == [head, after, *[None] * 6]
 
         self.run(scenario)
 
@@ -451,6 +651,9 @@ class FunctionStoreContract(ABC):
             await store.delete_alias(head.key, "live")
             with pytest.raises(VersionMissing):
                 await store.create_alias(make_alias(head.key, "live", "1"))
+            # Whoever tries events asks for this each time.
+            await store.put_event_config(make_event_config(head.key, "$LATEST"))
+            await store.delete_event_config(head.key, "$LATEST")
             assert heard == []
 
         self.run(scenario)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,8 +66,10 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(folder: Path, **environ: str) -> Iterator[RunningServer]:
-    """Start a server on a free port with its data below ``folder``."""
+def running_server(
+    folder: Path, *, command: Sequence[str] = (sys.executable, "-m", "lambent"), **environ: str
+) -> Iterator[RunningServer]:
+    """Start a server on a free port with its data below ``folder``; ``command`` stands for ``lambent``."""
     errors = folder / "stderr.log"
     data_dir = folder / "data"
     inherited = {
@@ -75,7 +77,7 @@ def running_server(folder: Path, **environ: str) -> Iterator[RunningServer]:
     }
     with errors.open("a") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lambent", "serve", "--port", "0", "--data-dir", str(data_dir)],
+            [*command, "serve", "--port", "0", "--data-dir", str(data_dir)],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,

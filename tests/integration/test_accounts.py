@@ -39,6 +39,15 @@ CALLS: dict[str, dict[str, Any]] = {
     "PutFunctionConcurrency": {"ReservedConcurrentExecutions": 1},
     "GetFunctionConcurrency": {},
     "DeleteFunctionConcurrency": {},
+    "PutProvisionedConcurrencyConfig": {"Qualifier": "1", "ProvisionedConcurrentExecutions": 2},
+    "GetProvisionedConcurrencyConfig": {"Qualifier": "1"},
+    "ListProvisionedConcurrencyConfigs": {},
+    "DeleteProvisionedConcurrencyConfig": {"Qualifier": "1"},
+    "PutFunctionEventInvokeConfig": {"MaximumRetryAttempts": 1},
+    "UpdateFunctionEventInvokeConfig": {"MaximumRetryAttempts": 1},
+    "GetFunctionEventInvokeConfig": {},
+    "DeleteFunctionEventInvokeConfig": {},
+    "ListFunctionEventInvokeConfigs": {},
 }
 # The same for those that name it by its ARN alone.
 BY_ARN: dict[str, dict[str, Any]] = {
@@ -69,6 +78,11 @@ def create(client: Any, mark: str) -> None:
     wait_until_active(client, "my-function")
     client.publish_version(FunctionName="my-function")
     client.create_alias(FunctionName="my-function", Name="live", FunctionVersion="1")
+    client.put_function_event_invoke_config(FunctionName="my-function", MaximumRetryAttempts=0)
+    one = {"FunctionName": "my-function", "Qualifier": "1"}
+    client.put_provisioned_concurrency_config(**one, ProvisionedConcurrentExecutions=1)
+    while client.get_provisioned_concurrency_config(**one)["Status"] != "READY":
+        continue
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +123,14 @@ def everything(client: Any) -> str:
         shown,
         client.list_versions_by_function(FunctionName="my-function"),
         client.list_aliases(FunctionName="my-function"),
+        client.list_function_event_invoke_configs(FunctionName="my-function"),
+        client.list_provisioned_concurrency_configs(FunctionName="my-function"),
         client.list_functions(),
         client.get_account_settings(),
     ]
     for part in parts:
         part.pop("ResponseMetadata")
-    return json.dumps(parts, sort_keys=True)
+    return json.dumps(parts, sort_keys=True, default=str)
 
 
 def test_every_operation_is_in_the_matrix() -> None:

@@ -6,10 +6,13 @@ constructed from their sources.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from tests.integration.conftest import wait_until_active
 from tests.integration.wire import Peer
 
 
@@ -233,9 +236,19 @@ def test_a_golden_request_for_a_dry_run_gets_a_204_and_nothing_else(peer: Peer, 
     assert peer.receive().json == [{"a": 1}, False]
 
 
-def test_a_golden_request_for_an_event_says_that_it_is_not_served(peer: Peer, hello: str) -> None:
-    peer.send(BOTO3.replace(b"%3Aprod", b"").replace(b"123456789012", b"000000000000"))
+@pytest.mark.parametrize(("qualifier", "status"), [(b"%3Aprod", 202), (b"", 202), (b"%3Aother", 404)])
+def test_a_golden_request_for_an_event_gets_a_202_with_an_empty_body(
+    peer: Peer, client: Any, hello: str, qualifier: bytes, status: int
+) -> None:
+    client.publish_version(FunctionName=hello)
+    wait_until_active(client, f"{hello}:1")
+    with contextlib.suppress(client.exceptions.ResourceConflictException):
+        client.create_alias(FunctionName=hello, Name="prod", FunctionVersion="1")
+    golden = BOTO3.replace(b"123456789012", b"000000000000").replace(b"%3Aprod", qualifier)
+    peer.send(golden.replace(b"?Qualifier=%24LATEST", b"") + PAWS)
     answer = peer.receive()
-    assert (answer.status, answer.reason) == (400, "Bad Request")
-    assert answer.names == REFUSAL
-    assert answer.header("x-amzn-errortype") == "InvalidParameterValueException"
+    assert answer.status == status
+    if status == 202:
+        assert (answer.reason, answer.body, answer.header("content-length")) == ("Accepted", b"", "0")
+        assert answer.names == ALWAYS | {"content-type", "content-length"}
+    assert peer.receive().json == [{"a": 1}, False]

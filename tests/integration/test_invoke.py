@@ -196,12 +196,6 @@ def test_calls_at_the_same_time_run_in_environments_of_their_own(client: Any, de
     assert len(set(streams)) == 8
 
 
-def test_event_invocations_say_that_they_are_not_served_yet(client: Any, deploy: Deploy) -> None:
-    status, code, message = _refusal(client, FunctionName=deploy(ECHO), InvocationType="Event")
-    assert (status, code) == (400, "InvalidParameterValueException")
-    assert message == "InvocationType Event is not served by this version of Lambent."
-
-
 def test_accounts_and_regions_do_not_see_each_others_functions(server: Any, deploy: Deploy) -> None:
     name = deploy(ECHO)
     for client in (server.client(account="111122223333"), server.client(region="eu-west-1")):

@@ -27,6 +27,7 @@ from tests.integration.functions_harness import (
 )
 
 MODEL: ServiceModel = get_session().get_service_model("lambda")
+SERVED = {name: operation.members for name, operation in OPERATIONS.items()} | SERVED_BY_INVOKE
 
 # A text for every pattern of the model: the first that fits is sent.
 TEXTS = (
@@ -101,12 +102,9 @@ def _refused(name: str) -> tuple[int, str, str]:
     return 400, "InvalidParameterValueException", f"{name} is not served by this version of Lambent."
 
 
-@pytest.mark.parametrize("operation", sorted(set(MODEL.operation_names) - set(OPERATIONS) - {"Invoke"}))
+@pytest.mark.parametrize("operation", sorted(set(MODEL.operation_names) - set(SERVED)))
 def test_every_operation_that_is_not_served_says_so(trusting: Any, operation: str) -> None:
     assert _call(trusting, operation, _minimal(operation)) == _refused(operation)
-
-
-SERVED = {**{name: operation.members for name, operation in OPERATIONS.items()}, "Invoke": SERVED_BY_INVOKE}
 
 
 @pytest.mark.parametrize(
@@ -150,9 +148,3 @@ def test_a_member_that_asks_for_nothing_is_no_reason_to_refuse(
     client: Any, name: str, given: dict[str, Any]
 ) -> None:
     assert members_of(create(client, name, **given)) == EVERYWHERE | STATE | REASONS
-
-
-def test_an_event_invocation_is_refused_and_never_accepted(client: Any, name: str) -> None:
-    create(client, name)
-    refused = refusal(client.invoke, FunctionName=name, InvocationType="Event", Payload=b"{}")
-    assert refused == _refused("InvocationType Event")

@@ -336,12 +336,14 @@ def test_callers_may_sign_what_they_like(
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_invoke_async_is_known_with_and_without_its_slash(peer: Peer, slash: str) -> None:
-    # Source: docs/aws-behaviour.md, clients 1: rusoto sends one.
-    peer.send(request("POST", f"/2014-11-13/functions/f/invoke-async{slash}", b"{}"))
-    answer = peer.receive()
-    assert (answer.status, answer.header("x-amzn-errortype")) == (400, "InvalidParameterValueException")
-    assert answer.json["message"] == "InvokeAsync is not served by this version of Lambent."
+def test_invoke_async_is_an_event_with_and_without_its_slash(peer: Peer, hello: str, slash: str) -> None:
+    # Source: docs/aws-behaviour.md, invoke 1.6 and clients 1: rusoto sends a slash.
+    for function, status in ((hello, 202), (f"{hello}:$LATEST", 202), ("absent", 404)):
+        peer.send(request("POST", f"/2014-11-13/functions/{function}/invoke-async{slash}", b"{}"))
+        answer = peer.receive()
+        assert answer.status == status
+        if status == 202:
+            assert answer.body == b""
 
 
 def test_attempts_of_one_call_can_be_told_from_new_calls_in_the_log(
@@ -384,8 +386,6 @@ def test_a_dry_run_has_neither_body_nor_length(peer: Peer, hello: str, given: st
         ({"X_Amz_Client_Context": "W10="}, "InvalidRequestContentException",
          "Client context must be a valid Base64-encoded JSON object."),
         ({"x_amzn_RequestId": "7"}, "InvalidRequestContentException", "Request id must be a valid UUID."),
-        ({"X_Amz_Invocation_Type": "Event"}, "InvalidParameterValueException",
-         "InvocationType Event is not served by this version of Lambent."),
         ({"X_Amz_Tenant_Id": "t"}, "InvalidParameterValueException",
          "TenantId is not served by this version of Lambent."),
         ({"X_Amz_Durable_Execution_Name": "n"}, "InvalidParameterValueException",

@@ -6,7 +6,9 @@ import http.client
 import io
 import json
 import re
+import select
 import socket
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,8 +57,17 @@ class Peer:
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
 
+    def reset(self) -> None:
+        """Cut the connection instead of ending it in order: the other end is told at once."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
     def shut(self) -> None:
         self._socket.shutdown(socket.SHUT_WR)
+
+    def has_data(self, within_s: float) -> bool:
+        """Whether something can be read, now or within some seconds."""
+        return bool(select.select([self._socket], [], [], within_s)[0])
 
     def timer_of_the_server(self) -> str:
         """Return the kernel's timer of this connection's other end: kind and time left, as Linux tells them."""

@@ -80,6 +80,16 @@ _RIGHT: dict[str, tuple[Any, ...]] = {
     "VersionWithLatestPublished": ("$LATEST", "1", "7"),
     "AdditionalVersion": ("1", "7"),
     "NumericLatestPublishedOrAliasQualifier": ("1", "$LATEST", "7", "live", "$LATEST.PUBLISHED", "$latest"),
+    "Qualifier": ("1", "live", "$LATEST", "7"),
+    # Each is a process.
+    "PositiveInteger": (1, 2, 9999),
+    "DestinationArn": (
+        *(f"{_ARN}:{name}" for name in (KEPT, PASSING[0], "absent", f"{PASSING[1]}:live")),
+        *(f"arn:aws:{kind}:us-east-1:{ACCOUNT}:q" for kind in ("sqs", "sns", "kinesis")),
+        "arn:aws:s3:::bucket",
+        "kafka://topic",
+        "",
+    ),
     "TaggableResource": (*(f"{_ARN}:{name}" for name in (KEPT, *PASSING, "absent")), f"{_ARN}:{KEPT}:1"),
     "RoleArn": (f"arn:aws:iam::{ACCOUNT}:role/r",),
     "FunctionCode": tuple({"ZipFile": package} for package in _PACKAGES),
@@ -203,7 +213,8 @@ _OFTEN = st.sampled_from([True] * 19 + [False])
 _SOMETIMES = st.sampled_from([False, False, True])
 _SELDOM: st.SearchStrategy[bool] = st.sampled_from([False] * 30 + [True])
 SERVED = {
-    "Invoke": frozenset({"Qualifier", "LogType", "ClientContext"}),
+    "Invoke": frozenset({"Qualifier", "InvocationType", "LogType", "ClientContext"}),
+    "InvokeAsync": frozenset({"InvokeArgs"}),
     **{
         name: frozenset(member.partition(".")[0] for member in row.members)
         for name, row in OPERATIONS.items()

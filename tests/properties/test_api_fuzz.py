@@ -26,9 +26,10 @@ from tests.integration.conftest import ROLE, RUNTIME, RunningServer, pack, runni
 from tests.properties.api_requests import KEPT, PASSING, Drawn, operations, requests
 from tests.properties.fuzzed import EXAMPLES, fuzzed
 
+from lambent.api.invoke import SERVED as SERVED_BY_INVOKE
 from lambent.api.operations import OPERATIONS
 
-SERVED = sorted({"Invoke", *OPERATIONS})
+SERVED = sorted({*SERVED_BY_INVOKE, *OPERATIONS})
 UNSERVED = sorted(set(operations()) - set(SERVED))
 REQUEST_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 
@@ -90,6 +91,12 @@ def functions(caller: Caller) -> None:
         client.publish_version(FunctionName=name)
         with contextlib.suppress(client.exceptions.ResourceConflictException):
             client.create_alias(FunctionName=name, Name="live", FunctionVersion="$LATEST")
+        client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=1)
+        # What was drawn may have left no room for the next line.
+        client.delete_function_concurrency(FunctionName=name)
+    client.put_provisioned_concurrency_config(
+        FunctionName=KEPT, Qualifier="1", ProvisionedConcurrentExecutions=1
+    )
 
 
 def check(drawn: Drawn, answer: Answer) -> None:

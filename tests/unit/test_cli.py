@@ -17,7 +17,7 @@ import lambent
 from lambent.cli.invoke import read_payload
 from lambent.cli.logs import parse_age
 from lambent.cli.main import main
-from lambent.cli.output import CommandError, render_bytes
+from lambent.cli.output import CommandError, render_bytes, write_json
 from lambent.cli.requirements import has_requirements, install_requirements
 from lambent.config import TABLE
 
@@ -32,6 +32,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_json_has_letters_as_they_are_and_halves_of_surrogate_pairs_escaped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for text, written in (("bööm", '"bööm"\n'), ("ö \ud800", '"\\u00f6 \\ud800"\n')):
+        write_json(text)
+        assert capsys.readouterr().out == written
 
 
 def run(*arguments: str) -> Result:

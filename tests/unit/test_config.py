@@ -236,8 +236,6 @@ def test_unknown_variable_names_the_nearest_known_one(name: str, nearest: str, t
         ("LAMBENT_AUTH_LEVEL", "sigv4", "auth.level = sigv4"),
         ("LAMBENT_SANDBOX_LEVEL", "full", "sandbox.level = full"),
         ("LAMBENT_SANDBOX_NETWORK", "none", "sandbox.network = none"),
-        ("LAMBENT_ASYNC_RETRY_DELAYS", "60,120", "async.retry_delays = 60, 120"),
-        ("LAMBENT_ASYNC_MAX_BACKLOG", "5", "async.max_backlog = 5"),
         ("LAMBENT_RUNTIMES_NODEJS22_X", "/bin/node", 'runtimes."nodejs22.x"'),
     ],
 )

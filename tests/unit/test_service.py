@@ -21,6 +21,8 @@ from lambent.api.answers import Answers
 from lambent.api.authenticate import Authenticator
 from lambent.api.codec import Codec
 from lambent.api.controls import Controls
+from lambent.api.dead_letters import DeadLetters
+from lambent.api.large_events import LargeEventCheck
 from lambent.api.origin import OriginCheck
 from lambent.api.request import Request
 from lambent.api.service import Service
@@ -29,12 +31,13 @@ from lambent.control.functions import create_function, update_function_configura
 from lambent.control.versions import publish_version
 from lambent.execution.pool import EnvironmentPool
 from lambent.invocation.admission import Admission
+from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.invoker import Invoker
 from lambent.invocation.resolve import Resolver
 from lambent.model.errors import InvalidZipFileException
 from lambent.model.invocations import Invocation, InvocationResult
 from lambent.observability.request_log import RequestLog
-from lambent.storage.contracts import LogStore, StorageFailed
+from lambent.storage.contracts import LogEvent, LogStore, StorageFailed
 from lambent.tasks import Tasks
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function"
@@ -58,12 +61,23 @@ class Caller:
 
     is_closed = False
     is_congested = False
+    is_streaming = False
+    rests = False
 
     def __init__(self) -> None:
         self._response = asyncio.get_running_loop().create_future()
 
     def write(self, part: bytes) -> None:
         raise AssertionError(part)
+
+    def begin(self, head: bytes) -> None:
+        raise AssertionError(head)
+
+    def abort(self) -> None:
+        raise AssertionError
+
+    def rest(self) -> None:
+        self.rests = True
 
     def respond(self, response: bytes, *, keep_alive: bool) -> None:
         self._response.set_result(response)
@@ -107,6 +121,19 @@ class Front:
         self.environments = Environments()
         answers = Answers(rig.clock)
         resolver = Resolver(rig.functions, tasks, lambda _: None)
+        self.controls = Controls(
+            services=rig.services,
+            logs=cast("LogStore", None),
+            answers=answers,
+            clock=rig.clock,
+            runtimes={},
+            is_ready=lambda: True,
+            stats=cast("Any", None),
+            dead_letters=cast("DeadLetters", None),
+            admin_token=None,
+            account=ACCOUNT,
+            region=REGION,
+        )
         self._service = Service(
             answers=answers,
             authenticator=Authenticator(ACCOUNT, REGION),
@@ -114,24 +141,20 @@ class Front:
             codec=Codec(),
             resolver=resolver,
             invoker=Invoker(Admission(1, rig.clock), cast("EnvironmentPool", self.environments)),
+            dispatcher=cast("Dispatcher", None),
+            large_events=LargeEventCheck(),
             services=rig.services,
-            controls=Controls(
-                services=rig.services,
-                logs=cast("LogStore", None),
-                answers=answers,
-                clock=rig.clock,
-                runtimes={},
-                is_ready=lambda: True,
-                admin_token=None,
-                account=ACCOUNT,
-                region=REGION,
-            ),
+            controls=self.controls,
             observer=RequestLog(rig.clock),
             clock=rig.clock,
             tasks=tasks,
             scheme="http",
             draw=random.Random(SEED).random,
         )
+
+    def handle(self, request: Request, caller: Caller) -> None:
+        """Hand one request over."""
+        self._service.handle(request, caller)
 
     async def send(self, method: str, target: str, body: bytes = b"", **headers: str) -> Answer:
         """Hand one request over and wait for its answer."""
@@ -318,6 +341,47 @@ def test_storage_that_fails_is_our_own_fault_and_says_nothing_of_it(
 
     run(scenario)
     assert "the disk is gone" in caplog.text
+
+
+class Follower(Caller):
+    """Reads a log as it grows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[bytes] = []
+        self.is_cut = asyncio.Event()
+
+    def write(self, part: bytes) -> None:
+        self.is_streaming = True
+        self.parts.append(part)
+
+    def abort(self) -> None:
+        self.is_closed = True
+        self.is_cut.set()
+
+
+class BrokenLogs:
+    """A log whose store fails after the first line."""
+
+    async def read(self, *_: object, **__: object) -> AsyncIterator[LogEvent]:
+        yield LogEvent(1.0, "stream", "first")
+        raise StorageFailed("the disk is gone")
+
+
+def test_a_follower_whose_log_fails_is_cut_off_and_reads_nothing_that_is_no_line(run: Run) -> None:
+    async def scenario(rig: Rig, front: Front) -> None:
+        await create_function(rig.services, rig.create_call())
+        await rig.settled()
+        front.controls._logs = cast("LogStore", BrokenLogs())
+        request = Request(b"GET", b"/_lambent/logs/f?follow=1", {}, trusted=True)
+        follower = Follower()
+        front.handle(request, follower)
+        await asyncio.wait_for(follower.is_cut.wait(), 20)
+        head, line = follower.parts
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert json.loads(line)["message"] == "first"
+
+    run(scenario)
 
 
 def test_an_alias_draws_anew_for_each_call_and_tells_which_version_ran(run: Run) -> None:

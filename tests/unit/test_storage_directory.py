@@ -198,10 +198,7 @@ def test_stop_answers_what_was_handed_over(tmp_path: Path) -> None:
     async def main() -> None:
         database = Database(tmp_path / "state.db")
         await database.start()
-        writes = [
-            asyncio.get_running_loop().create_task(database.write(lambda connection: 7)) for _ in range(20)
-        ]
-        await asyncio.sleep(0)
+        writes = [database.write(lambda connection: 7) for _ in range(20)]
         await database.stop()
         assert await asyncio.gather(*writes) == [7] * 20
         with pytest.raises(RuntimeError):

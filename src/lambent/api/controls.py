@@ -10,12 +10,15 @@ from __future__ import annotations
 import hmac
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import unquote
+
+import msgspec
 
 from lambent import __version__
 from lambent.api.answers import Answers
 from lambent.api.connection import Exchange
+from lambent.api.dead_letters import DeadLetters
 from lambent.api.request import Request
 from lambent.clock import Clock
 from lambent.control.code import open_link
@@ -38,6 +41,9 @@ class Controls:
     Args:
         runtimes: identifier → version of the interpreters found, for ``health``.
         is_ready: whether requests are taken; False while draining.
+        stats: makes the document of ``stats`` for an account and a region, or for all of
+            them where that is None; ``observability/stats.py`` describes it.
+        dead_letters: answers ``dead-letters``.
         admin_token: opens the controls over the network; None leaves only the socket.
     """
 
@@ -50,6 +56,8 @@ class Controls:
         clock: Clock,
         runtimes: Mapping[str, str],
         is_ready: Callable[[], bool],
+        stats: Callable[[str | None, str | None], Awaitable[Mapping[str, object]]],
+        dead_letters: DeadLetters,
         admin_token: str | None,
         account: str,
         region: str,
@@ -60,6 +68,8 @@ class Controls:
         self._clock = clock
         self._runtimes = runtimes
         self._is_ready = is_ready
+        self._stats = stats
+        self._dead_letters = dead_letters
         self._admin_token = admin_token
         self._account = account
         self._region = region
@@ -71,7 +81,7 @@ class Controls:
             ServiceError: the path is not served, or not to this caller.
         """
         name, _, rest = request.path.removeprefix(b"/_lambent/").partition(b"/")
-        if request.method != b"GET":
+        if request.method != b"GET" and name != b"dead-letters":
             raise UnknownOperationException(status=405)
         query = dict(request.query_pairs())
         match name:
@@ -87,13 +97,21 @@ class Controls:
             case b"logs":
                 self._authorize(request)
                 return await self._log(request, request_id, unquote(rest.decode("latin-1")), query, exchange)
+            case b"stats":
+                self._authorize(request)
+                stats = await self._stats(query.get("account"), query.get("region"))
+                return self._render(request, request_id, msgspec.json.encode(stats), "application/json")
+            case b"dead-letters":
+                self._authorize(request)
+                body = await self._dead_letters.answer(request, rest, query, self._place(query))
+                return self._render(request, request_id, body, "application/json")
         raise UnknownOperationException
 
     async def _log(
         self, request: Request, request_id: str, function: str, query: Mapping[str, str], exchange: Exchange
     ) -> tuple[bytes, int]:
         """Answer a function's log as one JSON object a line; with ``follow=1`` until the reader goes."""
-        key = FunctionKey(query.get("account", self._account), query.get("region", self._region), function)
+        key = FunctionKey(*self._place(query), function)
         head = await self._services.functions.load(key)
         if head is None:
             raise ResourceNotFoundException(f"Function not found: {key.arn()}")
@@ -117,6 +135,10 @@ class Controls:
         if follow:
             return b"", 200
         return self._render(request, request_id, b"".join(lines), "application/x-ndjson")
+
+    def _place(self, query: Mapping[str, str]) -> tuple[str, str]:
+        """Return the account and region that a request is about."""
+        return query.get("account", self._account), query.get("region", self._region)
 
     def _authorize(self, request: Request) -> None:
         if request.trusted:

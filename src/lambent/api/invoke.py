@@ -9,29 +9,51 @@ Source of the order: docs/aws-behaviour.md, invoke 1.4.
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from lambent import limits
 from lambent.api.answers import Answers
 from lambent.api.call import Call
 from lambent.api.codec import Codec
+from lambent.api.large_events import SMALL_EVENT_BYTES, LargeEventCheck
 from lambent.api.payload import check_client_context, check_event
 from lambent.api.routes import match
 from lambent.clock import Clock
+from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.invoker import Invoker
 from lambent.invocation.resolve import Resolved, Resolver
 from lambent.model import names
-from lambent.model.errors import InvalidParameterValueException, InvalidRequestContentException
-from lambent.model.functions import FunctionKey
+from lambent.model.errors import (
+    InvalidRequestContentException,
+    RequestEntityTooLargeException,
+    ServiceError,
+    ServiceException,
+    TooManyRequestsException,
+)
+from lambent.model.events import Event
+from lambent.model.events import Target as EventTarget
 from lambent.model.invocations import Invocation, InvocationResult
+from lambent.storage.contracts import BacklogFull
 from lambent.wire.headers import lineage_of, render_trace
 
-SERVED = frozenset(("FunctionName", "Qualifier", "InvocationType", "LogType", "ClientContext", "Payload"))
+SERVED = {
+    "Invoke": frozenset(
+        ("FunctionName", "Qualifier", "InvocationType", "LogType", "ClientContext", "Payload")
+    ),
+    "InvokeAsync": frozenset(("FunctionName", "InvokeArgs")),
+}
+"""Members that are acted on, by operation."""
+
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _TARGETS = 16_384
+# Beyond this a copy that joins head and payload costs more than a second write.
+_JOIN_BYTES = 65_536
 # Callers choose what is remembered; longer texts are parsed each time.
 _REMEMBERED_BYTES = 512
 _CONNECTION = {True: "Connection: keep-alive\r\n", False: "Connection: close\r\n"}
@@ -39,26 +61,33 @@ _CONNECTION = {True: "Connection: keep-alive\r\n", False: "Connection: close\r\n
 _CHECKED_HEADERS = frozenset(
     (b"x-amz-invocation-type", b"x-amz-log-type", b"x-amz-tenant-id", b"x-amz-durable-execution-name")
 )
+_USUAL = (
+    (b"x-amz-invocation-type", (b"RequestResponse", b"Event", b"DryRun"), b"Event"),
+    (b"x-amz-log-type", (b"None", b"Tail"), b"Tail"),
+)
 _OPTIONS = frozenset(
     (b"x-amzn-requestid", b"x-amz-client-context", b"x-amz-invocation-type", b"x-amz-log-type")
 )
+
+_logger = logging.getLogger("lambent.api")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a request's target means to one caller: parsed and checked once."""
 
-    location: tuple[FunctionKey, str | None]
+    location: EventTarget
     name: str
     lineage: str
 
 
 class InvokeOperation:
-    """The Invoke operation for RequestResponse and DryRun.
+    """The Invoke operation: RequestResponse, Event and DryRun.
 
     Args:
         finish: takes a call, its whole response, the status and the outcome (``ok`` or
             the kind of function error), once for every call that was not refused.
+        refuse: takes a call that was accepted and could not be kept, and the error.
         draw: gives a number from 0.0 on, below 1.0, for each call of an alias that
             splits its calls.
     """
@@ -69,26 +98,32 @@ class InvokeOperation:
         codec: Codec,
         resolver: Resolver,
         invoker: Invoker,
+        dispatcher: Dispatcher,
+        large_events: LargeEventCheck,
         answers: Answers,
         clock: Clock,
         finish: Callable[[Call, bytes, int, str], None],
+        refuse: Callable[[Call, ServiceError], None],
         draw: Callable[[], float],
     ) -> None:
         self._codec = codec
         self._resolver = resolver
         self._invoker = invoker
+        self._dispatcher = dispatcher
+        self._large_events = large_events
         self._answers = answers
         self._clock = clock
         self._finish = finish
+        self._refuse = refuse
         self._draw = draw
         self._targets: dict[tuple[bytes, str, str], Target] = {}
 
     def start(self, call: Call) -> bool:
-        """Take every step for a call whose function is known already.
+        """Take every step for a call whose function is known already and whose event is small.
 
         Returns:
-            False when the store has to be asked first: then :meth:`resolve_and_run` is
-            to be awaited.
+            False when the store has to be asked first, or the event is large: then
+            :meth:`resolve_and_run` is to be awaited.
 
         Raises:
             ServiceError: the call is refused; nothing ran.
@@ -96,7 +131,7 @@ class InvokeOperation:
         target = self._find_target(call)
         call.function = target.name
         resolved = self._resolver.cached.get(target.location)
-        if resolved is None:
+        if resolved is None or len(call.request.body) > SMALL_EVENT_BYTES:
             return False
         self._run(call, target, resolved)
         return True
@@ -108,7 +143,16 @@ class InvokeOperation:
             ServiceError: the call is refused; nothing ran.
         """
         target = self._find_target(call)
-        self._run(call, target, await self._resolver.resolve(*target.location))
+        resolved = await self._resolver.resolve(*target.location)
+        event = call.request.body
+        if len(event) <= SMALL_EVENT_BYTES:
+            self._run(call, target, resolved)
+            return
+        problem = await self._large_events.find_problem(event)
+        # Again, because the function may be another one by now.
+        resolved = await self._resolver.resolve(*target.location)
+        self._run(call, target, resolved, partial(_pass_unless, problem))
+        call.request.body = b""
 
     def _find_target(self, call: Call) -> Target:
         """Return what is called: from the targets seen before, unless a header has to be checked."""
@@ -116,7 +160,9 @@ class InvokeOperation:
         caller = call.caller
         key = (request.target, caller.account, caller.region)
         target = self._targets.get(key)
-        if target is None or not _CHECKED_HEADERS.isdisjoint(request.headers):
+        if target is None or (
+            not _CHECKED_HEADERS.isdisjoint(request.headers) and not _is_usual(request.headers)
+        ):
             target = self._parse(call)
             if len(request.target) <= _REMEMBERED_BYTES:
                 if len(self._targets) >= _TARGETS:
@@ -124,13 +170,19 @@ class InvokeOperation:
                 self._targets[key] = target
         return target
 
-    def _run(self, call: Call, target: Target, resolved: Resolved) -> None:
+    def _run(
+        self,
+        call: Call,
+        target: Target,
+        resolved: Resolved,
+        check: Callable[[bytes], bytes] = check_event,
+    ) -> None:
         """Check what the caller sends, and run it."""
         request = call.request
         headers = request.headers
         request_id = call.request_id
         client_context = ""
-        is_dry_run = False
+        is_dry_run = is_event = False
         tail = False
         # Most calls have none of these headers: one look instead of five.
         if not _OPTIONS.isdisjoint(headers):
@@ -138,33 +190,76 @@ class InvokeOperation:
                 _check_request_id(headers[b"x-amzn-requestid"])
             if b"x-amz-client-context" in headers:
                 client_context = check_client_context(headers[b"x-amz-client-context"].decode("latin-1"))
-            is_dry_run = headers.get(b"x-amz-invocation-type") == b"DryRun"
+            invocation_type = headers.get(b"x-amz-invocation-type")
+            is_dry_run, is_event = invocation_type == b"DryRun", invocation_type == b"Event"
             tail = headers.get(b"x-amz-log-type") == b"Tail"
-        payload = check_event(request.body)
+        payload = check(request.body)
         if is_dry_run:
             response = self._answers.render(204, request_id, b"", keep_alive=request.keep_alive)
             self._finish(call, response, 204, "ok")
             return
         trace = render_trace(headers.get(b"x-amzn-trace-id"), self._clock.now(), request_id, target.lineage)
+        if is_event:
+            self._accept(call, target, resolved, payload, trace)
+            return
         version, invoked_arn, other, other_share = resolved
         if other is not None and self._draw() < other_share:
             version = other
         invocation = Invocation(request_id, version, invoked_arn, payload, client_context, trace, tail)
-        self._invoker.run(invocation, partial(self._done, call, invocation))
+        # Without the invocation: a large event is not needed any more once the function has it.
+        self._invoker.run(invocation, partial(self._done, call, version.version, trace))
 
-    def _done(self, call: Call, invocation: Invocation, result: InvocationResult) -> None:
+    def _accept(self, call: Call, target: Target, resolved: Resolved, payload: bytes, trace: str) -> None:
+        """Queue an event; the 202 leaves when it is on disk, and never otherwise.
+
+        Source: docs/aws-behaviour.md, async 2.1 and 2.7.
+        """
+        if len(payload) > limits.ASYNC_REQUEST_BYTES:
+            raise RequestEntityTooLargeException(
+                f"{len(payload)} byte payload is too large for the Event invocation type "
+                f"(limit {limits.ASYNC_REQUEST_BYTES} bytes)"
+            )
+        event = Event(
+            request_id=call.request_id,
+            target=target.location,
+            generation=resolved.version.generation,
+            payload=payload,
+            trace_id=trace,
+            accepted_at=self._clock.now(),
+        )
+        try:
+            stored = self._dispatcher.accept(event)
+        except BacklogFull:
+            raise TooManyRequestsException("CallerRateLimitExceeded") from None
+        stored.add_done_callback(partial(self._accepted, call))
+
+    def _accepted(self, call: Call, stored: asyncio.Future[None]) -> None:
+        error = None if stored.cancelled() else stored.exception()
+        if error is None and not stored.cancelled():
+            response = self._answers.render(202, call.request_id, b"", keep_alive=call.request.keep_alive)
+            self._finish(call, response, 202, "ok")
+        else:
+            _logger.error("event %s could not be stored: %s", call.request_id, error)
+            self._refuse(call, ServiceException("The event could not be stored; it may run nevertheless."))
+
+    def _done(self, call: Call, version: str, trace_id: str, result: InvocationResult) -> None:
         payload, function_error, content_type, log_tail, _ = result
         extra = "" if function_error is None else f"X-Amz-Function-Error: {function_error}\r\n"
         if log_tail is not None:
             extra += f"X-Amz-Log-Result: {base64.b64encode(log_tail).decode()}\r\n"
-        request_id, version, _, _, _, trace_id, _ = invocation
         head = (
             f"HTTP/1.1 200 OK\r\n{self._answers.date_line()}Content-Type: {content_type}\r\n"
             f"Content-Length: {len(payload)}\r\n{_CONNECTION[call.request.keep_alive]}"
-            f"x-amzn-RequestId: {request_id}\r\nx-amzn-Remapped-Content-Length: 0\r\n"
-            f"X-Amz-Executed-Version: {version.version}\r\n{extra}X-Amzn-Trace-Id: {trace_id}\r\n\r\n"
+            f"x-amzn-RequestId: {call.request_id}\r\nx-amzn-Remapped-Content-Length: 0\r\n"
+            f"X-Amz-Executed-Version: {version}\r\n{extra}X-Amzn-Trace-Id: {trace_id}\r\n\r\n"
         )
-        self._finish(call, head.encode() + payload, 200, function_error or "ok")
+        response = head.encode()
+        if len(payload) > _JOIN_BYTES:
+            call.exchange.begin(response)
+            response = payload
+        else:
+            response += payload
+        self._finish(call, response, 200, function_error or "ok")
 
     def _parse(self, call: Call) -> Target:
         """Check every member by the model: all problems in one answer."""
@@ -178,12 +273,21 @@ class InvokeOperation:
         assert reference is not None
         qualifier = names.derive_qualifier(reference, members.get("Qualifier"))
         key = names.locate(reference, call.caller.account, call.caller.region, action="InvokeFunction")
-        self._codec.refuse_unserved("Invoke", members, SERVED)
-        if members.get("InvocationType") == "Event":
-            raise InvalidParameterValueException(
-                "InvocationType Event is not served by this version of Lambent."
-            )
-        return Target((key, qualifier), key.name, lineage_of(key.arn()))
+        self._codec.refuse_unserved(route.operation, members, SERVED[route.operation])
+        return Target(EventTarget(key, qualifier), key.name, lineage_of(key.arn()))
+
+
+def _is_usual(headers: dict[bytes, bytes]) -> bool:
+    """Tell whether the headers that the model limits have values that need no look at the model."""
+    return all(headers.get(name, value) in usual for name, usual, value in _USUAL) and not (
+        b"x-amz-tenant-id" in headers or b"x-amz-durable-execution-name" in headers
+    )
+
+
+def _pass_unless(problem: str, event: bytes) -> bytes:
+    if problem:
+        raise InvalidRequestContentException(problem)
+    return event
 
 
 def _check_request_id(given: bytes) -> None:

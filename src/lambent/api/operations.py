@@ -10,7 +10,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lambent.control import account, aliases, concurrency, functions, tags, versions
+from lambent.control import (
+    account,
+    aliases,
+    concurrency,
+    event_configs,
+    functions,
+    provisioned,
+    tags,
+    versions,
+)
 from lambent.control.operation import Call, Services
 
 
@@ -26,6 +35,7 @@ def _operation(run: Callable[[Services, Call], Awaitable[dict[str, Any] | None]]
     return Operation(run, frozenset(members.split()))
 
 
+_EVENT_CONFIG = "FunctionName Qualifier MaximumRetryAttempts MaximumEventAgeInSeconds DestinationConfig"
 _CONFIGURATION = (
     "FunctionName Role Handler Description Timeout MemorySize Environment Runtime "
     "TracingConfig EphemeralStorage LoggingConfig "
@@ -55,6 +65,19 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GetFunctionConcurrency": _operation(concurrency.get_function_concurrency, "FunctionName"),
     "DeleteFunctionConcurrency": _operation(concurrency.delete_function_concurrency, "FunctionName"),
+    "PutProvisionedConcurrencyConfig": _operation(
+        provisioned.put_provisioned_concurrency_config,
+        "FunctionName Qualifier ProvisionedConcurrentExecutions",
+    ),
+    "GetProvisionedConcurrencyConfig": _operation(
+        provisioned.get_provisioned_concurrency_config, "FunctionName Qualifier"
+    ),
+    "ListProvisionedConcurrencyConfigs": _operation(
+        provisioned.list_provisioned_concurrency_configs, "FunctionName Marker MaxItems"
+    ),
+    "DeleteProvisionedConcurrencyConfig": _operation(
+        provisioned.delete_provisioned_concurrency_config, "FunctionName Qualifier"
+    ),
     "TagResource": _operation(tags.tag_resource, "Resource Tags"),
     "UntagResource": _operation(tags.untag_resource, "Resource TagKeys"),
     "ListTags": _operation(tags.list_tags, "Resource"),
@@ -69,5 +92,18 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "DeleteAlias": _operation(aliases.delete_alias, "FunctionName Name"),
     "ListAliases": _operation(aliases.list_aliases, "FunctionName FunctionVersion Marker MaxItems"),
+    "PutFunctionEventInvokeConfig": _operation(event_configs.put_function_event_invoke_config, _EVENT_CONFIG),
+    "UpdateFunctionEventInvokeConfig": _operation(
+        event_configs.update_function_event_invoke_config, _EVENT_CONFIG
+    ),
+    "GetFunctionEventInvokeConfig": _operation(
+        event_configs.get_function_event_invoke_config, "FunctionName Qualifier"
+    ),
+    "DeleteFunctionEventInvokeConfig": _operation(
+        event_configs.delete_function_event_invoke_config, "FunctionName Qualifier"
+    ),
+    "ListFunctionEventInvokeConfigs": _operation(
+        event_configs.list_function_event_invoke_configs, "FunctionName Marker MaxItems"
+    ),
     "GetAccountSettings": _operation(account.get_account_settings, ""),
 }

@@ -17,6 +17,7 @@ from lambent.api.codec import Codec
 from lambent.api.connection import Exchange
 from lambent.api.controls import Controls
 from lambent.api.invoke import InvokeOperation
+from lambent.api.large_events import LargeEventCheck
 from lambent.api.operations import OPERATIONS
 from lambent.api.origin import OriginCheck
 from lambent.api.request import Request
@@ -24,6 +25,7 @@ from lambent.api.routes import Route, match
 from lambent.clock import Clock
 from lambent.control.operation import Call as ControlCall
 from lambent.control.operation import Services
+from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.invoker import Invoker
 from lambent.invocation.resolve import Resolver
 from lambent.model.errors import (
@@ -57,6 +59,8 @@ class Service:
         codec: Codec,
         resolver: Resolver,
         invoker: Invoker,
+        dispatcher: Dispatcher,
+        large_events: LargeEventCheck,
         services: Services,
         controls: Controls,
         observer: Observer,
@@ -73,9 +77,12 @@ class Service:
             codec=codec,
             resolver=resolver,
             invoker=invoker,
+            dispatcher=dispatcher,
+            large_events=large_events,
             answers=answers,
             clock=clock,
             finish=self._finish,
+            refuse=self._refuse,
             draw=draw,
         )
         self._services = services
@@ -90,9 +97,10 @@ class Service:
 
     def handle(self, request: Request, exchange: Exchange) -> None:
         """Answer a request, now or later."""
-        call = Call(request, exchange, next(self._request_ids), self._authenticator.identify(request))
+        call = Call(request, exchange, next(self._request_ids), NOBODY)
         path = request.path
         try:
+            call.caller = self._authenticator.identify(request)
             if not request.trusted:
                 self._origins.check(request.headers)
             if path.endswith(_INVOCATIONS) and request.method == b"POST":
@@ -140,6 +148,11 @@ class Service:
             route = match(request.method.decode("latin-1"), request.path, query)
             call.operation = route.operation
             call.function = route.labels.get("FunctionName", "")
+            if route.operation == "InvokeAsync":
+                # The older path of events. Source: docs/aws-behaviour.md, invoke 1.6
+                request.headers[b"x-amz-invocation-type"] = b"Event"
+                await self._invoke.resolve_and_run(call)
+                return
             status, headers, body = await self._run(call, route, query)
         except ServiceError as error:
             await self._refuse_with_hint(call, error)
@@ -212,9 +225,13 @@ class Service:
         )
 
     def _refuse(self, call: Call, error: ServiceError, headers: Sequence[tuple[str, str]] = ()) -> None:
+        if call.exchange.is_streaming:
+            # Half an answer is under way, in which an error would be taken for a part of it.
+            call.exchange.abort()
         outcome = error.code
         if isinstance(error, TooManyRequestsException):
             outcome += f" reason={error.reason} limit={error.limit}"
+            call.exchange.rest()
         response = self._answers.render_error(
             error, call.request_id, headers, keep_alive=call.request.keep_alive
         )

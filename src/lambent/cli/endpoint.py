@@ -176,7 +176,7 @@ class Endpoint:
 
     def runtimes(self) -> Mapping[str, str]:
         """Return the runtimes that the server found: version of the interpreter by identifier."""
-        with self._get(self._network_connection(), "/_lambent/health", {}) as response:
+        with self._ask(self._network_connection(), "/_lambent/health", {}) as response:
             found = _decoded(response.read()).get("runtimes")
         if not isinstance(found, dict):
             raise CommandError(f"What answers at {self.url} is not a Lambent server.", _START)
@@ -184,9 +184,9 @@ class Endpoint:
 
     @contextmanager
     def control(
-        self, path: str, query: Mapping[str, str], *, endless: bool = False
+        self, path: str, query: Mapping[str, str], *, body: object = None, endless: bool = False
     ) -> Iterator[http.client.HTTPResponse]:
-        """Ask one of the server's own controls.
+        """Ask one of the server's own controls, or tell it to do something.
 
         It goes to the socket in the data directory, or over the network when an
         admin token is set.
@@ -194,7 +194,8 @@ class Endpoint:
         Args:
             path: percent-encoded.
             query: further to account and region, which are added.
-            endless: the answer goes on for ever: no timeout.
+            body: of a POST, to be sent as JSON; a GET without one.
+            endless: the answer may take any time: no timeout.
         """
         identity = self.identity
         asked = dict(query)
@@ -203,7 +204,7 @@ class Endpoint:
         if identity.region:
             asked["region"] = identity.region
         timeout_s = None if endless else _READ_TIMEOUT_S
-        with self._get(self._control_connection(timeout_s), path, asked) as response:
+        with self._ask(self._control_connection(timeout_s), path, asked, body) as response:
             yield response
 
     def _control_connection(self, timeout_s: float | None) -> http.client.HTTPConnection:
@@ -233,13 +234,21 @@ class Endpoint:
         return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
 
     @contextmanager
-    def _get(
-        self, connection: http.client.HTTPConnection, path: str, query: Mapping[str, str]
+    def _ask(
+        self,
+        connection: http.client.HTTPConnection,
+        path: str,
+        query: Mapping[str, str],
+        body: object = None,
     ) -> Iterator[http.client.HTTPResponse]:
         token = self.settings.server.admin_token
         headers = {} if token is None else {"x-lambent-admin-token": token}
         try:
-            connection.request("GET", f"{path}?{urlencode(query)}" if query else path, headers=headers)
+            target = f"{path}?{urlencode(query)}" if query else path
+            if body is None:
+                connection.request("GET", target, headers=headers)
+            else:
+                connection.request("POST", target, json.dumps(body), headers)
             response = connection.getresponse()
             if response.status >= 300:
                 raise _control_refused(response)

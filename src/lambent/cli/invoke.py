@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from lambent.cli.endpoint import INVOKE_TIMEOUT_S, Endpoint, server_options
-from lambent.cli.output import CommandError, json_option, note, step, write_json, write_payload
+from lambent.cli.output import CommandError, json_option, note, step, write_json, write_payload, write_result
 
 
 @click.command()
@@ -19,6 +19,7 @@ from lambent.cli.output import CommandError, json_option, note, step, write_json
 @click.argument("payload", required=False)
 @click.option("--payload", "payload_option", metavar="TEXT|file://…|fileb://…", help="As in the AWS CLI.")
 @click.option("--tail", is_flag=True, help="Show the end of the function's log on standard error.")
+@click.option("--event", "is_event", is_flag=True, help="Queue it and do not wait; prints the request id.")
 @json_option
 @server_options
 def invoke(
@@ -26,6 +27,7 @@ def invoke(
     payload: str | None,
     payload_option: str | None,
     tail: bool,
+    is_event: bool,
     as_json: bool,
     endpoint: Endpoint,
 ) -> None:
@@ -36,6 +38,11 @@ def invoke(
     was refused or no server was reached.
     """
     event = read_payload(payload, payload_option)
+    if is_event:
+        if tail:
+            raise click.UsageError("--tail needs the function's answer, for which --event does not wait.")
+        _queue(endpoint, name, event, as_json)
+        return
     answer = _call(endpoint, name, event, tail)
     result = answer["Payload"].read()
     if tail:
@@ -83,6 +90,17 @@ def _call(endpoint: Endpoint, name: str, event: bytes, tail: bool) -> Any:
             return client.invoke(FunctionName=name, Payload=event, **options)
         with step(f"running {name}"):
             return client.invoke(FunctionName=name, Payload=event, **options)
+
+
+def _queue(endpoint: Endpoint, name: str, event: bytes, as_json: bool) -> None:
+    client = endpoint.lambda_client()
+    with endpoint.answers():
+        answer = client.invoke(FunctionName=name, Payload=event, InvocationType="Event")
+    request_id = answer["ResponseMetadata"]["RequestId"]
+    if as_json:
+        write_json({"StatusCode": answer["StatusCode"], "RequestId": request_id})
+    else:
+        write_result(request_id)
 
 
 def _as_json(answer: Any, result: bytes) -> dict[str, Any]:

@@ -7,12 +7,14 @@ import click
 import lambent
 from lambent.cli.alias import alias
 from lambent.cli.deploy import deploy
+from lambent.cli.dlq import dlq
 from lambent.cli.invoke import invoke
 from lambent.cli.list import list_functions
 from lambent.cli.logs import logs
 from lambent.cli.publish import publish
 from lambent.cli.rm import rm
 from lambent.cli.serve import serve
+from lambent.cli.top import top
 
 
 class _InOrder(click.Group):
@@ -32,5 +34,5 @@ def main() -> None:
     """
 
 
-for _verb in (serve, deploy, invoke, logs, list_functions, publish, alias, rm):
+for _verb in (serve, deploy, invoke, logs, top, list_functions, publish, alias, dlq, rm):
     main.add_command(_verb)

@@ -50,7 +50,14 @@ def write_result(text: str) -> None:
 
 def write_json(value: object, *, compact: bool = False) -> None:
     """Write the result as JSON, indented for people unless ``compact``."""
-    click.echo(json.dumps(value, indent=None if compact else 2, ensure_ascii=False, default=str))
+    indent = None if compact else 2
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which JSON can say and UTF-8 cannot.
+        text = json.dumps(value, indent=indent, default=str)
+    click.echo(text)
 
 
 def write_payload(payload: bytes) -> None:

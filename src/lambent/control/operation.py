@@ -20,6 +20,7 @@ from lambent.model.errors import InvalidParameterValueException
 from lambent.model.functions import LATEST, FunctionKey, FunctionVersion
 from lambent.model.invocations import Caller
 from lambent.model.names import derive_qualifier, locate, parse_function_reference
+from lambent.model.provisioned import ProvisionedConfig, ProvisionedUse
 from lambent.storage.contracts import CodeStore, FunctionStore
 
 ACTIVATIONS_AT_ONCE = 4
@@ -40,6 +41,7 @@ class Services:
         account_limit: concurrent executions of an account.
         fetch_code: reads a package that lies in S3; unless given, no bucket exists.
         start_task: runs a coroutine in the background, keeps it, reports its failure.
+        provisioned_use: tells what there is of what is to be provisioned.
         link_secret: signs download links; they end with the server.
         activation_slots: bounds the activations at work.
     """
@@ -51,6 +53,7 @@ class Services:
     runtime_check: Callable[[str], str | None]
     account_limit: int
     start_task: Callable[[Coroutine[Any, Any, None], str], object]
+    provisioned_use: Callable[[ProvisionedConfig], ProvisionedUse] = lambda _: ProvisionedUse()
     fetch_code: FetchCode = field(default_factory=lambda: S3CodeSource(None).fetch)
     link_secret: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
     activation_slots: asyncio.Semaphore = field(

@@ -11,6 +11,7 @@
     ├─ AccessDeniedException          403
     ├─ ForbiddenException             403  a foreign web page or host name
     ├─ ResourceNotFoundException      404
+    ├─ ProvisionedConcurrencyConfigNotFoundException 404
     ├─ UnknownOperationException      404 / 405 for a known path
     ├─ ResourceConflictException      409
     ├─ PreconditionFailedException    412
@@ -117,6 +118,12 @@ class ResourceNotFoundException(ServiceError):
     message_key = "Message"
 
 
+class ProvisionedConcurrencyConfigNotFoundException(ServiceError):
+    """Nothing is provisioned for the version or alias."""
+
+    status = 404
+
+
 class UnknownOperationException(ServiceError):
     """No operation has this path (404), or not with this method (405)."""
 
@@ -171,7 +178,8 @@ class TooManyRequestsException(ServiceError):
         headers = [("x-amz-retry-after", str(retry_after_ms))]
         if retry_after_s is not None:
             headers.append(("Retry-After", str(retry_after_s)))
-        super().__init__("Rate Exceeded.", headers=tuple(headers))
+        text = "Rate exceeded" if reason == "CallerRateLimitExceeded" else "Rate Exceeded."
+        super().__init__(text, headers=tuple(headers))
         self.reason = reason
         self.limit = limit
 

@@ -6,12 +6,15 @@ cache itself, so that a change made by another process reaches it the same way.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
+from lambent.model.events import Backlog, DeadLetter, Event, EventInvokeConfig, Target
 from lambent.model.functions import LATEST, Alias, CodePackage, FunctionHead, FunctionKey
+from lambent.model.provisioned import ProvisionedConfig
 
 
 class AlreadyExists(Exception):
@@ -34,6 +37,10 @@ class VersionMissing(Exception):
         self.version = version
 
 
+class AliasMissing(Exception):
+    """Something was to be stored for an alias that is not there; nothing was changed."""
+
+
 class Referenced(Exception):
     """A version that aliases point to was to be deleted; nothing was changed.
 
@@ -54,6 +61,18 @@ class ReservedTooMuch(Exception):
     """More concurrency was to be reserved than an account may; nothing was changed."""
 
 
+class ReservedTooLittle(Exception):
+    """Less concurrency was to be reserved than is provisioned; nothing was changed.
+
+    Attributes:
+        provisioned: for all versions and aliases of the function together.
+    """
+
+    def __init__(self, provisioned: int) -> None:
+        super().__init__(provisioned)
+        self.provisioned = provisioned
+
+
 class Usage(NamedTuple):
     """What an account has in a region.
 
@@ -68,13 +87,36 @@ class Usage(NamedTuple):
     reserved: int = 0
 
 
+class Provisioning(NamedTuple):
+    """What is provisioned for a function, and beside it in its account, at one moment.
+
+    Attributes:
+        alias: that it is asked for; None for a version.
+        configs: of the function, each with the version that it is for.
+        reserved: the function's reserved concurrency.
+        account_reserved: sum of what the account's functions have reserved.
+        account_provisioned: sum of what is provisioned for those without reserved concurrency.
+    """
+
+    alias: Alias | None
+    configs: list[tuple[ProvisionedConfig, str]]
+    reserved: int | None
+    account_reserved: int
+    account_provisioned: int
+
+
+Check: TypeAlias = Callable[[Provisioning], None]
+"""Refuses a write by what it raises. Called inside the write, perhaps twice and in another thread."""
+
+
 class Change(NamedTuple):
     """One change of what is stored.
 
     Attributes:
         key: the function.
-        qualifier: the version or alias that changed; None when all of the function is gone.
-        head: the version's head as it is now; None for an alias, and for what is gone.
+        qualifier: the version or alias that changed, or what is provisioned for it; None
+            when all of the function is gone.
+        head: the version's head where that is what changed, as it is now; else None.
     """
 
     key: FunctionKey
@@ -86,7 +128,9 @@ OnChange: TypeAlias = Callable[[Change], None]
 
 
 class FunctionStore(Protocol):
-    """Heads of ``$LATEST`` and of published versions, and aliases; every write is durable when it returns.
+    """Heads of ``$LATEST`` and of published versions, aliases, and what is provisioned for them.
+
+    Every write is durable when it returns.
 
     A version is named ``$LATEST`` or by its number as text. Each method may raise
     :class:`StorageFailed`.
@@ -118,20 +162,22 @@ class FunctionStore(Protocol):
             head: of ``$LATEST`` or of a version.
             expected_revision_id: as read before.
             published: head of a new version.
-            reserved_at_most: what the account's functions may reserve together.
+            reserved_at_most: what may be set aside of the account's concurrency: reserved,
+                or provisioned for functions without reserved concurrency.
 
         Raises:
             Conflict: it has another one, or the function is gone.
-            ReservedTooMuch: with ``head`` they would reserve more.
+            ReservedTooLittle: ``head`` reserves less than is provisioned for the function.
+            ReservedTooMuch: with ``head`` more would be set aside.
         """
         ...
 
     async def delete(self, key: FunctionKey) -> bool:
-        """Remove the function, its versions and its aliases; False when there was none."""
+        """Remove the function with all that belongs to it; False when there was none."""
         ...
 
     async def delete_version(self, key: FunctionKey, version: str) -> bool:
-        """Remove a published version; False when there was none.
+        """Remove a published version with what is provisioned for it; False when there was none.
 
         Raises:
             Referenced: aliases point to it.
@@ -185,8 +231,15 @@ class FunctionStore(Protocol):
         """Return the stored alias, or None."""
         ...
 
-    async def replace_alias(self, alias: Alias, expected_revision_id: str) -> None:
+    async def replace_alias(
+        self, alias: Alias, expected_revision_id: str, check: Check | None = None
+    ) -> None:
         """Store ``alias`` if the stored one still has ``expected_revision_id``.
+
+        Args:
+            alias: as it is to be.
+            expected_revision_id: as read before.
+            check: asked where concurrency is provisioned for the alias.
 
         Raises:
             VersionMissing: a version it points to, or the function, is not there.
@@ -195,7 +248,7 @@ class FunctionStore(Protocol):
         ...
 
     async def delete_alias(self, key: FunctionKey, name: str) -> bool:
-        """Remove the alias; False when there was none."""
+        """Remove the alias with what is provisioned for it; False when there was none."""
         ...
 
     async def aliases(self, key: FunctionKey, *, version: str | None, after: str, limit: int) -> list[Alias]:
@@ -203,6 +256,59 @@ class FunctionStore(Protocol):
 
         With ``version`` only those that may run it.
         """
+        ...
+
+    async def put_event_config(
+        self, config: EventInvokeConfig, expected: EventInvokeConfig | None = None
+    ) -> None:
+        """Store how events of a function, version or alias are tried, in the place of what was there.
+
+        It goes with what its target names; the change feed does not tell of it.
+
+        Args:
+            config: the target's qualifier is not None.
+            expected: as read before; None to replace whatever is there.
+
+        Raises:
+            Conflict: something else is stored, or what the target names is not there.
+        """
+        ...
+
+    async def load_event_config(self, key: FunctionKey, qualifier: str) -> EventInvokeConfig | None:
+        """Return what was stored for exactly this qualifier, or None."""
+        ...
+
+    async def delete_event_config(self, key: FunctionKey, qualifier: str) -> bool:
+        """Remove it; False when there was none."""
+        ...
+
+    async def event_configs(self, key: FunctionKey, *, after: str, limit: int) -> list[EventInvokeConfig]:
+        """Return up to ``limit`` of a function, with a qualifier above ``after``, in its byte order."""
+        ...
+
+    async def put_provisioned(self, config: ProvisionedConfig, check: Check) -> None:
+        """Store what is to be provisioned for a version or alias, in the place of what was.
+
+        Raises:
+            VersionMissing: there is no such version.
+            AliasMissing: there is no such alias.
+        """
+        ...
+
+    async def load_provisioned(self, key: FunctionKey, qualifier: str) -> ProvisionedConfig | None:
+        """Return what is stored, or None."""
+        ...
+
+    async def delete_provisioned(self, key: FunctionKey, qualifier: str) -> bool:
+        """Provision nothing any more; False when nothing was."""
+        ...
+
+    async def provisioned(self, key: FunctionKey, *, after: str, limit: int) -> list[ProvisionedConfig]:
+        """Return up to ``limit`` of a function with a qualifier above ``after``, in byte order of it."""
+        ...
+
+    async def with_provisioned(self) -> list[FunctionKey]:
+        """Return every function that has some."""
         ...
 
     def subscribe(self, on_change: OnChange) -> None:
@@ -243,6 +349,87 @@ class CodeStore(Protocol):
         ...
 
 
+class BacklogFull(Exception):
+    """As many events wait as may; nothing was stored."""
+
+
+class TakenEvent(NamedTuple):
+    """An event that its taker runs; ``handle`` names it to the queue."""
+
+    handle: int
+    event: Event
+
+
+class EventQueue(Protocol):
+    """Accepted events until they come to their end, and dead letters.
+
+    What is put is on disk when :meth:`put` is done, and is taken again and again, by
+    whichever server runs, until :meth:`finish`: at least once, roughly in the order of
+    acceptance. A taken event belongs to its taker until it is released or finished; what a
+    dead server had taken comes back with the next start, and each time is counted. Whether
+    an attempt counts is the taker's decision. A failure to store leaves everything as it was.
+
+    Each method but the reads may raise :class:`StorageFailed`.
+    """
+
+    @property
+    def count(self) -> int:
+        """Events that wait or run."""
+        ...
+
+    async def backlogs(self) -> list[Backlog]:
+        """Return what waits, by target; once, before anything is put."""
+        ...
+
+    def put(self, event: Event) -> asyncio.Future[None]:
+        """Accept an event; when the future is done, it survives a crash of the machine.
+
+        Raises:
+            BacklogFull: at once.
+        """
+        ...
+
+    async def take(self, target: Target, limit: int, now: float) -> tuple[list[TakenEvent], float | None]:
+        """Take up to ``limit`` events that are due at ``now``, and tell when the next of the target is due.
+
+        By a taker that holds what it needs to run them.
+        """
+        ...
+
+    async def release(self, taken: TakenEvent, event: Event, due: float) -> None:
+        """Give a taken event back as ``event`` (its counters may differ), due at that instant."""
+        ...
+
+    async def finish(self, taken: TakenEvent, letters: Sequence[DeadLetter] = ()) -> None:
+        """Forget a taken event and keep what became of it, both or neither."""
+        ...
+
+    async def dead_letters(
+        self, account: str, region: str, name: str | None, *, after: int, limit: int
+    ) -> list[tuple[int, DeadLetter]]:
+        """Return dead letters with their numbers, oldest first; of one function if ``name`` is given.
+
+        A number is never given to another one.
+        """
+        ...
+
+    async def dead_letter(self, account: str, region: str, request_id: str) -> tuple[int, DeadLetter] | None:
+        """Return the newest dead letter of an event, with its number."""
+        ...
+
+    async def redrive(self, number: int, event: Event) -> bool:
+        """Put ``event`` in the place of a dead letter, both or neither; False when that is gone."""
+        ...
+
+    async def purge(self, account: str, region: str, name: str | None) -> list[str]:
+        """Remove dead letters, of one function if ``name`` is given; return the events' ids, oldest first."""
+        ...
+
+    async def expire(self, before: float) -> int:
+        """Remove dead letters that were given up before an instant; return how many there were."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LogEvent:
     """One line of a function's log; ``at`` in seconds since the epoch."""
@@ -280,16 +467,21 @@ class LogStore(Protocol):
 
 __all__ = [
     "AlreadyExists",
+    "BacklogFull",
     "Change",
     "CodeStore",
     "Conflict",
+    "EventQueue",
     "FunctionStore",
     "LogEvent",
     "LogStore",
     "OnChange",
+    "Provisioning",
     "Referenced",
+    "ReservedTooLittle",
     "ReservedTooMuch",
     "StorageFailed",
+    "TakenEvent",
     "Usage",
     "VersionMissing",
 ]

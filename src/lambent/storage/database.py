@@ -2,8 +2,12 @@
 
 Writers hand a callable to one thread. While a commit waits for the disk, further
 writes queue up and share the next one: the price of an fsync is paid once per
-batch, not once per write. Each write runs in a savepoint of its own, so that one
-that fails takes nothing from its neighbours; each is answered after the commit.
+batch, not once per write. A batch that fails is split in two, so that a write which
+cannot be done takes nothing from its neighbours; each is answered after the commit.
+
+After an error of the disk nobody knows what the files hold: all of the batch fails, and
+the database is opened anew before the next one, from what is there. Until that succeeds
+every write fails. A full disk is no such error: SQLite tells it before anything counts.
 
 Reads run on the caller's thread over another connection. In WAL mode they never
 wait for the writer, and a point read (some ten microseconds) is cheaper than
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import queue
 import re
@@ -28,6 +33,7 @@ from lambent.storage.contracts import StorageFailed
 from lambent.storage.directory import DataDirectoryDamaged, DataDirectoryTooNew, sync_directory
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Parameters = tuple[Any, ...]
 
 MAX_BATCH = 512
@@ -35,6 +41,12 @@ MAX_BATCH = 512
 
 BUSY_TIMEOUT_S = 10.0
 """How long a write waits for another process (the command line) to finish its own."""
+
+_DISK_ERRORS = frozenset(
+    (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN)
+)
+
+_logger = logging.getLogger("lambent.storage")
 
 
 class Database:
@@ -44,11 +56,13 @@ class Database:
         path: created when missing, readable by its owner alone.
         durable: whether a commit waits for the disk; False only for a directory
             that does not outlive the process.
+        schema: folder of the migrations, below ``migrations/``; "" for that folder itself.
     """
 
-    def __init__(self, path: Path, *, durable: bool = True) -> None:
+    def __init__(self, path: Path, *, durable: bool = True, schema: str = "") -> None:
         self._path = path
         self._durable = durable
+        self._schema = schema
         self._writes: queue.SimpleQueue[_Write[Any] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._reader: sqlite3.Connection | None = None
@@ -82,30 +96,46 @@ class Database:
             self._reader.close()
             self._reader = None
 
-    async def write(
+    def write(
         self,
         apply: Callable[[sqlite3.Connection], T],
         *,
         on_commit: Callable[[], None] | None = None,
-    ) -> T:
-        """Run ``apply`` in the writer thread; when this returns, its effect survives a crash.
+    ) -> asyncio.Future[T]:
+        """Run ``apply`` in the writer thread; when this is done, its effect survives a crash.
 
-        A caller that is cancelled while waiting leaves the write under way.
+        A caller that is cancelled while waiting leaves the write under way. A future and no
+        coroutine, so that whoever writes for each request needs no task.
 
         Args:
             apply: executes statements; may run twice (the first time is undone),
                 when a neighbour in the same batch broke the transaction.
             on_commit: called on the loop after the commit, before the caller resumes.
 
-        Raises:
-            Exception: whatever ``apply`` raised; its statements were undone.
-            StorageFailed: SQLite failed (a full disk); nothing was stored.
+        The future's errors: whatever ``apply`` raised, its statements were undone;
+        StorageFailed when SQLite failed (a full disk), nothing was stored.
         """
         if self._writer is None or self._loop is None:
             raise RuntimeError("the database is not open")
         done: asyncio.Future[T] = self._loop.create_future()
         self._writes.put(_Write(apply, on_commit, done))
-        return await done
+        return done
+
+    def write_together(
+        self, apply: Callable[[sqlite3.Connection, list[Item]], object], item: Item
+    ) -> asyncio.Future[None]:
+        """Write ``item`` as :meth:`write` does, in one call of ``apply`` with those of its kind in the batch.
+
+        Args:
+            apply: takes the items in the order in which they were handed over, before what
+                :meth:`write` got for the same batch.
+            item: what is written.
+        """
+        if self._writer is None or self._loop is None:
+            raise RuntimeError("the database is not open")
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._writes.put(_Write(apply, None, done, item))
+        return done
 
     def read(self, statement: str, parameters: Parameters = ()) -> list[Any]:
         """Return the rows of a point read, at once.
@@ -156,7 +186,7 @@ class Database:
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'OFF'}")
             # After a checkpoint the log shrinks to this again (bytes).
             connection.execute("PRAGMA journal_size_limit = 67108864")
-            _migrate(connection)
+            _migrate(connection, self._schema)
             if self._durable:
                 sync_directory(self._path.parent)
         except sqlite3.DatabaseError as error:
@@ -169,19 +199,41 @@ class Database:
 
     def _check_version(self, connection: sqlite3.Connection) -> None:
         (found,) = connection.execute("PRAGMA user_version").fetchone()
-        known = max(number for number, _ in migrations())
+        known = max(number for number, _ in migrations(self._schema))
         if found > known:
             raise DataDirectoryTooNew(self._path, found, known)
 
-    def _serve(self, connection: sqlite3.Connection) -> None:
+    def _serve(self, connection: sqlite3.Connection | None) -> None:
         """Commit batches until the None of :meth:`stop`."""
-        with contextlib.closing(connection):
-            while batch := self._next_batch():
-                _commit(connection, batch)
-                # The loop may be closed already when a server ends abruptly: nobody waits then.
-                with contextlib.suppress(RuntimeError):
-                    assert self._loop is not None
-                    self._loop.call_soon_threadsafe(_answer, batch)
+        while batch := self._next_batch():
+            connection = self._commit(connection, batch)
+            # The loop may be closed already when a server ends abruptly: nobody waits then.
+            with contextlib.suppress(RuntimeError):
+                assert self._loop is not None
+                self._loop.call_soon_threadsafe(_answer, batch)
+        if connection is not None:
+            connection.close()
+
+    def _commit(
+        self, connection: sqlite3.Connection | None, batch: list[_Write[Any]]
+    ) -> sqlite3.Connection | None:
+        """Run a batch in one transaction, or what can be done of it in several; note each write's outcome.
+
+        Returns:
+            The connection to go on with; None when the database is to be opened anew.
+        """
+        try:
+            connection = connection or self._open_for_writing()
+            _commit(connection, batch)
+        except Exception as error:  # noqa: BLE001 - whoever waits gets it; this thread must go on
+            connection = _undo(connection, error)
+            if connection is not None and len(batch) > 1:
+                half = len(batch) // 2
+                connection = self._commit(connection, batch[:half])
+                return self._commit(connection, batch[half:])
+            for write in batch:
+                write.error = _told(error)
+        return connection
 
     def _next_batch(self) -> list[_Write[Any]]:
         """Wait for a write and return it with all that wait beside it; empty at the end."""
@@ -198,58 +250,71 @@ class Database:
         return batch
 
 
+_ALONE = object()
+
+
 class _Write(Generic[T]):
     """One handed-over write, its outcome, and who waits for it."""
 
-    __slots__ = ("apply", "done", "error", "on_commit", "result")
+    __slots__ = ("apply", "done", "error", "item", "on_commit", "result")
 
     def __init__(
         self,
-        apply: Callable[[sqlite3.Connection], T],
+        apply: Callable[..., Any],
         on_commit: Callable[[], None] | None,
         done: asyncio.Future[T],
+        item: object = _ALONE,
     ) -> None:
         self.apply = apply
         self.on_commit = on_commit
         self.done = done
+        self.item = item
         self.result: T | None = None
         self.error: Exception | None = None
 
 
 def _commit(connection: sqlite3.Connection, batch: list[_Write[Any]]) -> None:
-    """Run a batch in one transaction; when that breaks, each write in one of its own."""
+    connection.execute("BEGIN IMMEDIATE")
+    _apply(connection, batch)
+    connection.execute("COMMIT")
+
+
+def _apply(connection: sqlite3.Connection, batch: list[_Write[Any]]) -> None:
+    together: dict[Callable[..., Any], list[object]] = {}
+    for write in batch:
+        if write.item is not _ALONE:
+            together.setdefault(write.apply, []).append(write.item)
+    for apply, items in together.items():
+        apply(connection, items)
+    for write in batch:
+        if write.item is _ALONE:
+            write.result = write.apply(connection)
+
+
+def _undo(connection: sqlite3.Connection | None, error: Exception) -> sqlite3.Connection | None:
+    """Leave no transaction open; return None when the connection cannot be trusted any more."""
+    if connection is None:
+        return None
+    is_sound = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF not in _DISK_ERRORS
     try:
-        connection.execute("BEGIN IMMEDIATE")
-        for write in batch:
-            _apply(connection, write)
-        connection.execute("COMMIT")
-    except sqlite3.Error as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        if len(batch) == 1:
-            batch[0].error = StorageFailed(str(error))
-            batch[0].error.__cause__ = error
-            return
-        for write in batch:
-            _commit(connection, [write])
-
-
-def _apply(connection: sqlite3.Connection, write: _Write[Any]) -> None:
-    """Run one write in a savepoint and note its outcome.
-
-    Raises:
-        sqlite3.Error: SQLite failed; the whole transaction is in doubt.
-    """
-    write.error = None
-    connection.execute("SAVEPOINT one")
-    try:
-        write.result = write.apply(connection)
     except sqlite3.Error:
-        raise
-    except Exception as error:  # noqa: BLE001 - it belongs to the caller, who gets it
-        connection.execute("ROLLBACK TO one")
-        write.error = error
-    connection.execute("RELEASE one")
+        is_sound = False
+    if is_sound:
+        return connection
+    _logger.error("the database is opened anew: %s", error)
+    connection.close()
+    return None
+
+
+def _told(error: Exception) -> Exception:
+    """Return what the caller is told: its own error, or that storage failed."""
+    if not isinstance(error, sqlite3.Error | DataDirectoryDamaged | DataDirectoryTooNew | OSError):
+        return error
+    failed = StorageFailed(str(error))
+    failed.__cause__ = error
+    return failed
 
 
 def _answer(batch: list[_Write[Any]]) -> None:
@@ -265,9 +330,9 @@ def _answer(batch: list[_Write[Any]]) -> None:
             write.done.set_result(write.result)
 
 
-def migrations() -> list[tuple[int, str]]:
-    """Return (number, SQL) of every migration, in order."""
-    folder = resources.files("lambent.storage") / "migrations"
+def migrations(schema: str = "") -> list[tuple[int, str]]:
+    """Return (number, SQL) of every migration of a schema, in order."""
+    folder = resources.files("lambent.storage") / "migrations" / schema
     found = [
         (int(entry.name[:4]), entry.read_text("utf-8"))
         for entry in folder.iterdir()
@@ -276,10 +341,10 @@ def migrations() -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def _migrate(connection: sqlite3.Connection, schema: str) -> None:
     """Apply what is missing, each migration whole or not at all."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    for number, script in migrations():
+    for number, script in migrations(schema):
         if number > version:
             connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
 

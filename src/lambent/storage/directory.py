@@ -6,6 +6,8 @@
       lock                      held by the running server; its text is the server's pid
       format                    number of this layout
       state.db, -wal, -shm      functions (storage/sqlite.py)
+      events.db, -wal, -shm     waiting events and dead letters (storage/event_queue.py)
+      events.ballast            room for the event queue on a full disk (storage/ballast.py)
       code/                     packages (storage/files.py)
       logs/                     log groups (storage/logs.py)
 
@@ -102,6 +104,16 @@ class DataDirectory:
     def database(self) -> Path:
         """The SQLite database."""
         return self.root / "state.db"
+
+    @property
+    def events(self) -> Path:
+        """The SQLite database of the event queue."""
+        return self.root / "events.db"
+
+    @property
+    def ballast(self) -> Path:
+        """The file that keeps room for the event queue on a full disk."""
+        return self.root / "events.ballast"
 
     @property
     def code(self) -> Path:

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lambent.model.functions import LATEST, Alias, FunctionHead, FunctionKey
+from lambent.model.events import EventInvokeConfig
+from lambent.model.functions import LATEST, Alias, FunctionHead, FunctionKey, is_version
+from lambent.model.provisioned import ProvisionedConfig
 from lambent.storage.contracts import (
+    AliasMissing,
     AlreadyExists,
     Change,
+    Check,
     Conflict,
     OnChange,
+    Provisioning,
     Referenced,
+    ReservedTooLittle,
     ReservedTooMuch,
     Usage,
     VersionMissing,
@@ -29,13 +35,15 @@ if TYPE_CHECKING:
 _SQL = load_statements("functions")
 _decode = msgspec.json.Decoder(FunctionHead).decode
 _decode_alias = msgspec.json.Decoder(Alias).decode
+_decode_event_config = msgspec.json.Decoder(EventInvokeConfig).decode
+_decode_provisioned = msgspec.json.Decoder(ProvisionedConfig).decode
 _encode = msgspec.json.Encoder().encode
 # As it is printed, and within SQLite's integers.
 _PUBLISHED = re.compile(r"[1-9][0-9]{0,17}")
 
 
 class SqliteFunctionStore:
-    """Functions, versions and aliases in the data directory's database.
+    """Functions, versions and aliases in the data directory's database, and what is configured for them.
 
     Implements :class:`lambent.storage.contracts.FunctionStore`.
     """
@@ -93,24 +101,29 @@ class SqliteFunctionStore:
 
         Raises:
             Conflict: it has another one, or the function is gone.
-            ReservedTooMuch: the account's functions would reserve more than ``reserved_at_most``.
+            ReservedTooLittle: ``head`` reserves less than is provisioned for the function.
+            ReservedTooMuch: more than ``reserved_at_most`` of the account's would be set aside.
         """
         row = (*_columns(head), *head.key, _number(head.version), expected_revision_id)
 
         def apply(connection: sqlite3.Connection) -> None:
             if connection.execute(_SQL["replace"], row).rowcount == 0:
                 raise Conflict(head.key)
+            if head.reserved_concurrency is not None:
+                (provisioned,) = connection.execute(_SQL["total_provisioned"], head.key).fetchone()
+                if head.reserved_concurrency < provisioned:
+                    raise ReservedTooLittle(provisioned)
             if reserved_at_most is not None:
-                usage = Usage(*connection.execute(_SQL["usage"], head.key[:2]).fetchone())
-                if usage.reserved > reserved_at_most:
-                    raise ReservedTooMuch(usage.reserved)
+                aside = sum(_set_aside(connection, head.key))
+                if aside > reserved_at_most:
+                    raise ReservedTooMuch(aside)
             if published is not None:
                 _insert(connection, published)
 
         await self._write(apply, Change(head.key, head.version, head))
 
     async def delete(self, key: FunctionKey) -> bool:
-        """Remove the function with its versions and aliases, durably; False when there was none."""
+        """Remove the function with all that belongs to it, durably; False when there was none."""
 
         def apply(connection: sqlite3.Connection) -> None:
             if connection.execute(_SQL["delete"], key).rowcount == 0:
@@ -120,7 +133,7 @@ class SqliteFunctionStore:
         return await self._remove(apply, Change(key, None))
 
     async def delete_version(self, key: FunctionKey, version: str) -> bool:
-        """Remove a published version, durably; False when there was none.
+        """Remove a published version with what is provisioned for it, durably; False when there was none.
 
         Raises:
             Referenced: aliases point to it.
@@ -195,25 +208,32 @@ class SqliteFunctionStore:
         rows = self._database.read(_SQL["load_alias"], (*key, name))
         return _decode_alias(rows[0][0]) if rows else None
 
-    async def replace_alias(self, alias: Alias, expected_revision_id: str) -> None:
+    async def replace_alias(
+        self, alias: Alias, expected_revision_id: str, check: Check | None = None
+    ) -> None:
         """Store ``alias`` if the stored one still has ``expected_revision_id``, durably.
+
+        Where concurrency is provisioned for it, ``check`` is asked first.
 
         Raises:
             VersionMissing: a version it points to, or the function, is not there.
             Conflict: it has another one, or the alias is gone.
         """
         changes = (alias.revision_id, *_numbers(alias), _render(alias))
-        row = (*changes, *alias.key, alias.name, expected_revision_id)
+        place = (*alias.key, alias.name)
+        row = (*changes, *place, expected_revision_id)
 
         def apply(connection: sqlite3.Connection) -> None:
             _check_versions(connection, alias)
             if connection.execute(_SQL["replace_alias"], row).rowcount == 0:
                 raise Conflict(alias.arn)
+            if check is not None and connection.execute(_SQL["load_provisioned"], place).fetchone():
+                check(_provisioning(connection, alias.key, alias))
 
         await self._write(apply, Change(alias.key, alias.name))
 
     async def delete_alias(self, key: FunctionKey, name: str) -> bool:
-        """Remove the alias, durably; False when there was none."""
+        """Remove the alias with what is provisioned for it, durably; False when there was none."""
 
         def apply(connection: sqlite3.Connection) -> None:
             if connection.execute(_SQL["delete_alias"], (*key, name)).rowcount == 0:
@@ -229,6 +249,100 @@ class SqliteFunctionStore:
             number = _number(version)
             rows = self._database.read(_SQL["aliases_of_version"], (*key, number, number, after, limit))
         return [_decode_alias(row[0]) for row in rows]
+
+    # -- how events are tried
+
+    async def put_event_config(
+        self, config: EventInvokeConfig, expected: EventInvokeConfig | None = None
+    ) -> None:
+        """Store how events of a function, version or alias are tried, durably.
+
+        Raises:
+            Conflict: another one than ``expected`` is stored, or what the target names is gone.
+        """
+        key, qualifier = config.target
+        assert qualifier is not None
+        place = (*key, qualifier)
+        row = (*place, _render(config))
+
+        def apply(connection: sqlite3.Connection) -> None:
+            if not _is_there(connection, key, qualifier):
+                raise Conflict(config.target.arn)
+            if expected is not None:
+                stored = connection.execute(_SQL["load_event_config"], place).fetchone()
+                if stored is None or _decode_event_config(stored[0]) != expected:
+                    raise Conflict(config.target.arn)
+            connection.execute(_SQL["put_event_config"], row)
+
+        await self._database.write(apply)
+
+    async def load_event_config(self, key: FunctionKey, qualifier: str) -> EventInvokeConfig | None:
+        """Return what was stored for exactly this qualifier, or None."""
+        rows = self._database.read(_SQL["load_event_config"], (*key, qualifier))
+        return _decode_event_config(rows[0][0]) if rows else None
+
+    async def delete_event_config(self, key: FunctionKey, qualifier: str) -> bool:
+        """Remove it, durably; False when there was none."""
+
+        def apply(connection: sqlite3.Connection) -> bool:
+            return connection.execute(_SQL["delete_event_config"], (*key, qualifier)).rowcount > 0
+
+        return await self._database.write(apply)
+
+    async def event_configs(self, key: FunctionKey, *, after: str, limit: int) -> list[EventInvokeConfig]:
+        """Return up to ``limit`` of a function, with a qualifier above ``after``, in its byte order."""
+        rows = self._database.read(_SQL["event_configs"], (*key, after, limit))
+        return [_decode_event_config(row[0]) for row in rows]
+
+    # -- provisioned concurrency
+
+    async def put_provisioned(self, config: ProvisionedConfig, check: Check) -> None:
+        """Store what is to be provisioned, durably, if ``check`` has nothing against it.
+
+        Raises:
+            VersionMissing: there is no such version.
+            AliasMissing: there is no such alias.
+        """
+        key, qualifier = config.key, config.qualifier
+        row = (*key, qualifier, config.requested, _render(config))
+
+        def apply(connection: sqlite3.Connection) -> None:
+            alias = None
+            if is_version(qualifier):
+                if connection.execute(_SQL["exists"], (*key, _number(qualifier))).fetchone() is None:
+                    raise VersionMissing(qualifier)
+            else:
+                found = connection.execute(_SQL["load_alias"], (*key, qualifier)).fetchone()
+                if found is None:
+                    raise AliasMissing(config.arn)
+                alias = _decode_alias(found[0])
+            check(_provisioning(connection, key, alias))
+            connection.execute(_SQL["put_provisioned"], row)
+
+        await self._write(apply, Change(key, qualifier))
+
+    async def load_provisioned(self, key: FunctionKey, qualifier: str) -> ProvisionedConfig | None:
+        """Return what is stored, or None."""
+        rows = self._database.read(_SQL["load_provisioned"], (*key, qualifier))
+        return _decode_provisioned(rows[0][0]) if rows else None
+
+    async def delete_provisioned(self, key: FunctionKey, qualifier: str) -> bool:
+        """Provision nothing any more, durably; False when nothing was."""
+
+        def apply(connection: sqlite3.Connection) -> None:
+            if connection.execute(_SQL["delete_provisioned"], (*key, qualifier)).rowcount == 0:
+                raise _Absent
+
+        return await self._remove(apply, Change(key, qualifier))
+
+    async def provisioned(self, key: FunctionKey, *, after: str, limit: int) -> list[ProvisionedConfig]:
+        """Return up to ``limit`` of a function with a qualifier above ``after``, in byte order of it."""
+        rows = self._database.read(_SQL["provisioned"], (*key, after, limit))
+        return [_decode_provisioned(row[0]) for row in rows]
+
+    async def with_provisioned(self) -> list[FunctionKey]:
+        """Return every function that has some."""
+        return [FunctionKey(*row) for row in await self._database.scan(_SQL["with_provisioned"])]
 
     # -- ours
 
@@ -273,6 +387,28 @@ def _check_versions(connection: sqlite3.Connection, alias: Alias) -> None:
             raise VersionMissing(None if version == LATEST else version)
 
 
+def _is_there(connection: sqlite3.Connection, key: FunctionKey, qualifier: str) -> bool:
+    if is_version(qualifier):
+        found = connection.execute(_SQL["exists"], (*key, _number(qualifier)))
+    else:
+        found = connection.execute(_SQL["load_alias"], (*key, qualifier))
+    return found.fetchone() is not None
+
+
+def _set_aside(connection: sqlite3.Connection, key: FunctionKey) -> tuple[int, int]:
+    """Return what the account has reserved, and what it has provisioned for functions without that."""
+    usage = Usage(*connection.execute(_SQL["usage"], key[:2]).fetchone())
+    (provisioned,) = connection.execute(_SQL["total_unreserved_provisioned"], key[:2]).fetchone()
+    return usage.reserved, provisioned
+
+
+def _provisioning(connection: sqlite3.Connection, key: FunctionKey, alias: Alias | None) -> Provisioning:
+    rows = connection.execute(_SQL["provisioned_versions"], key).fetchall()
+    (reserved,) = connection.execute(_SQL["reserved_of"], key).fetchone()
+    configs = [(_decode_provisioned(document), str(number or LATEST)) for document, number in rows]
+    return Provisioning(alias, configs, reserved, *_set_aside(connection, key))
+
+
 def _number(version: str) -> int:
     """Return the column's value; one that no row has for a text that names no version (``0``, ``007``)."""
     if version == LATEST:
@@ -285,7 +421,7 @@ def _numbers(alias: Alias) -> tuple[int, int | None]:
     return number, others[0] if others else None
 
 
-def _render(stored: FunctionHead | Alias) -> str:
+def _render(stored: FunctionHead | Alias | EventInvokeConfig | ProvisionedConfig) -> str:
     return _encode(stored).decode()
 
 

@@ -103,3 +103,62 @@ ORDER BY alias LIMIT ?;
 SELECT alias FROM aliases
 WHERE account = ? AND region = ? AND name = ? AND (number = ? OR other_number = ?)
 ORDER BY alias;
+
+-- name: put_event_config
+INSERT INTO event_configs (account, region, name, qualifier, document)
+VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET document = excluded.document;
+
+-- name: load_event_config
+SELECT document FROM event_configs
+WHERE account = ? AND region = ? AND name = ? AND qualifier = ?;
+
+-- name: delete_event_config
+DELETE FROM event_configs
+WHERE account = ? AND region = ? AND name = ? AND qualifier = ?;
+
+-- name: event_configs
+SELECT document FROM event_configs
+WHERE account = ? AND region = ? AND name = ? AND qualifier > ?
+ORDER BY qualifier LIMIT ?;
+
+-- name: put_provisioned
+INSERT INTO provisioned (account, region, name, qualifier, requested, document)
+VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET requested = excluded.requested, document = excluded.document;
+
+-- name: load_provisioned
+SELECT document FROM provisioned
+WHERE account = ? AND region = ? AND name = ? AND qualifier = ?;
+
+-- name: delete_provisioned
+DELETE FROM provisioned
+WHERE account = ? AND region = ? AND name = ? AND qualifier = ?;
+
+-- name: provisioned
+SELECT document FROM provisioned
+WHERE account = ? AND region = ? AND name = ? AND qualifier > ?
+ORDER BY qualifier LIMIT ?;
+
+-- name: with_provisioned
+SELECT DISTINCT account, region, name FROM provisioned;
+
+-- name: provisioned_versions
+-- Each with the version that it is for at the moment.
+SELECT provisioned.document, coalesce(aliases.number, CAST(provisioned.qualifier AS INTEGER))
+FROM provisioned LEFT JOIN aliases ON aliases.account = provisioned.account
+    AND aliases.region = provisioned.region AND aliases.name = provisioned.name
+    AND aliases.alias = provisioned.qualifier
+WHERE provisioned.account = ? AND provisioned.region = ? AND provisioned.name = ?;
+
+-- name: total_provisioned
+SELECT coalesce(sum(requested), 0) FROM provisioned
+WHERE account = ? AND region = ? AND name = ?;
+
+-- name: total_unreserved_provisioned
+SELECT coalesce(sum(requested), 0) FROM provisioned JOIN functions USING (account, region, name)
+WHERE account = ? AND region = ? AND number = 0 AND reserved IS NULL;
+
+-- name: reserved_of
+SELECT reserved FROM functions
+WHERE account = ? AND region = ? AND name = ? AND number = 0;

@@ -1,0 +1,69 @@
+-- Statements of SqliteEventQueue.
+
+-- name: put
+INSERT INTO events (target, due, document, payload) VALUES (?, ?, ?, ?);
+
+-- name: due
+-- Only the index is walked over those that are taken.
+SELECT sequence, due, document, payload FROM events WHERE sequence IN (
+    SELECT sequence FROM events INDEXED BY events_due
+    WHERE target = ? AND due <= ?
+    AND NOT EXISTS (SELECT 1 FROM taken WHERE taken.sequence = events.sequence)
+    ORDER BY due, sequence LIMIT ?
+) ORDER BY due, sequence;
+
+-- name: next_due
+SELECT due FROM events INDEXED BY events_due
+WHERE target = ? AND NOT EXISTS (SELECT 1 FROM taken WHERE taken.sequence = events.sequence)
+ORDER BY due, sequence LIMIT 1;
+
+-- name: mark
+INSERT INTO taken (sequence) SELECT value FROM json_each(?);
+
+-- name: unmark
+DELETE FROM taken WHERE sequence IN (SELECT value FROM json_each(?));
+
+-- name: release
+UPDATE events SET due = ?, document = ? WHERE sequence = ?;
+
+-- name: delete
+DELETE FROM events WHERE sequence IN (SELECT value FROM json_each(?));
+
+-- name: marked
+SELECT sequence, document FROM events WHERE sequence IN (SELECT sequence FROM taken);
+
+-- name: note
+UPDATE events SET document = ? WHERE sequence = ?;
+
+-- name: unmark_all
+DELETE FROM taken;
+
+-- name: backlogs
+SELECT target, count(*), min(due) FROM events GROUP BY target;
+
+-- name: bury
+INSERT INTO dead_letters (request_id, account, region, name, at, document, payload)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: dead_letters
+SELECT sequence, document, payload FROM dead_letters
+WHERE account = ? AND region = ? AND (?3 IS NULL OR name = ?3) AND sequence > ?
+ORDER BY sequence LIMIT ?;
+
+-- name: dead_letter
+SELECT sequence, document, payload FROM dead_letters
+WHERE account = ? AND region = ? AND request_id = ?
+ORDER BY sequence DESC LIMIT 1;
+
+-- name: forget
+DELETE FROM dead_letters WHERE sequence = ?;
+
+-- name: purged
+SELECT request_id FROM dead_letters
+WHERE account = ? AND region = ? AND (?3 IS NULL OR name = ?3) ORDER BY sequence;
+
+-- name: purge
+DELETE FROM dead_letters WHERE account = ? AND region = ? AND (?3 IS NULL OR name = ?3);
+
+-- name: expire
+DELETE FROM dead_letters WHERE at < ?;

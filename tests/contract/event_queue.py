@@ -1,0 +1,238 @@
+"""What every EventQueue promises, as tests that any engine can be put under.
+
+Inherit :class:`EventQueueContract` and say how a queue is opened, and how one ends without
+being closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.contract.rig import ACCOUNT, REGION
+
+from lambent.model.events import Backlog, DeadLetter, Event, Target
+from lambent.model.functions import FunctionKey
+from lambent.storage.contracts import BacklogFull, EventQueue
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+Scenario = Callable[[EventQueue], Awaitable[None]]
+MAX_BACKLOG = 50
+
+
+def target(name: str = "f", qualifier: str | None = None) -> Target:
+    return Target(FunctionKey(ACCOUNT, REGION, name), qualifier)
+
+
+def event(request_id: str, of: Target | None = None, **changes: Any) -> Event:
+    given = {
+        "request_id": request_id,
+        "target": of or target(),
+        "generation": "g",
+        "payload": b'{"n": "\xc3\xa9"}',
+        "trace_id": "Root=1",
+        "accepted_at": 100.0,
+    }
+    return Event(**{**given, **changes})
+
+
+def letter(request_id: str, name: str = "f", at: float = 100.0, **changes: Any) -> DeadLetter:
+    given = {
+        "request_id": request_id,
+        "function": FunctionKey(ACCOUNT, REGION, name),
+        "at": at,
+        "record": {"requestContext": {"condition": "RetriesExhausted"}, "responsePayload": None},
+        "error": "bööm \ud800",
+        "payload": b"[1]",
+    }
+    return DeadLetter(**{**given, **changes})
+
+
+async def ids(queue: EventQueue, of: Target | None = None, limit: int = 100, now: float = 100.0) -> list[str]:
+    taken, _ = await queue.take(of or target(), limit, now)
+    return [one.event.request_id for one in taken]
+
+
+class EventQueueContract(ABC):
+    """Promises of a queue."""
+
+    @abstractmethod
+    def open_queue(self) -> AbstractAsyncContextManager[EventQueue]:
+        """Open an empty queue, or the same one again within a test, with room for MAX_BACKLOG events."""
+
+    def run(self, *scenarios: Scenario) -> None:
+        """Run scenarios one after another, each as a server of its own."""
+
+        async def main(scenario: Scenario) -> None:
+            async with self.open_queue() as queue:
+                await scenario(queue)
+
+        for scenario in scenarios:
+            asyncio.run(main(scenario))
+
+    def test_what_was_put_is_taken_as_it_was(self) -> None:
+        async def scenario(queue: EventQueue) -> None:
+            given = event("1", target("f", "live"), attempts=1, payload=b"x" * 1_048_576)
+            await queue.put(given)
+            assert queue.count == 1
+            (taken,), following = await queue.take(target("f", "live"), 5, 100.0)
+            assert (taken.event, following) == (given, None)
+            await queue.finish(taken)
+            assert queue.count == 0
+
+        self.run(scenario)
+
+    def test_events_of_a_target_come_in_the_order_of_acceptance(self) -> None:
+        async def scenario(queue: EventQueue) -> None:
+            await asyncio.gather(*(queue.put(event(str(number))) for number in range(20)))
+            for name, qualifier in (("g", None), ("f", "1")):
+                await queue.put(event(f"{name}{qualifier}", target(name, qualifier)))
+            assert await ids(queue, limit=8) == [str(number) for number in range(8)]
+            assert await ids(queue, limit=100) == [str(number) for number in range(8, 20)]
+            assert await ids(queue) == []
+            assert await ids(queue, target("f", "1")) == ["f1"]
+
+        self.run(scenario)
+
+    def test_a_take_that_ends_after_a_put_tells_of_it(self) -> None:
+        async def scenario(queue: EventQueue) -> None:
+            for number in range(MAX_BACKLOG // 2):
+                # While another one is being written these two come together.
+                before = queue.put(event("before", target("g")))
+                of = target(f"f{number}")
+                put = queue.put(event("1", of, accepted_at=300.0))
+                _, following = await queue.take(of, 1, 100.0)
+                assert following == 300.0 or not put.done()
+                await before
+                await put
+
+        self.run(scenario)
+
+    def test_an_event_is_not_taken_before_it_is_due(self) -> None:
+        async def scenario(queue: EventQueue) -> None:
+            await queue.put(event("later", accepted_at=200.0))
+            await queue.put(event("now"))
+            taken, following = await queue.take(target(), 5, 100.0)
+            assert ([one.event.request_id for one in taken], following) == (["now"], 200.0)
+            assert await ids(queue, now=199.0) == []
+            assert await ids(queue, now=200.0) == ["later"]
+
+        self.run(scenario)
+
+    def test_a_released_event_comes_back_when_it_is_due_with_its_counters(self) -> None:
+        async def scenario(queue: EventQueue) -> None:
+            await queue.put(event("1"))
+            (taken,), _ = await queue.take(target(), 5, 100.0)
+            changed = dataclasses.replace(taken.event, attempts=2)
+            await queue.release(taken, changed, 160.0)
+            taken_early, following = await queue.take(target(), 5, 159.0)
+            assert (taken_early, following) == ([], 160.0)
+            (again,), _ = await queue.take(target(), 5, 160.0)
+            assert again.event == changed
+            assert queue.count == 1
+
+        self.run(scenario)
+
+    def test_a_full_backlog_refuses_at_once_and_stores_nothing(self) -> None:
+        async def scenario(queue: EventQueue) -> None:
+            await asyncio.gather(*(queue.put(event(str(number))) for number in range(MAX_BACKLOG)))
+            with pytest.raises(BacklogFull):
+                queue.put(event("too much"))
+            # Events that run count, those that have ended do not.
+            (taken,), _ = await queue.take(target(), 1, 100.0)
+            with pytest.raises(BacklogFull):
+                queue.put(event("too much"))
+            await queue.finish(taken)
+            await queue.put(event("fits"))
+            assert "too much" not in await ids(queue)
+
+        self.run(scenario)
+
+    def test_what_waits_is_there_after_a_restart_and_what_was_taken_comes_back_counted(self) -> None:
+        async def before(queue: EventQueue) -> None:
+            for number in range(4):
+                await queue.put(event(str(number)))
+            await queue.put(event("other", target("g", "1"), accepted_at=300.0))
+            (first, second), _ = await queue.take(target(), 2, 100.0)
+            await queue.finish(first)
+            assert second.event.interruptions == 0
+
+        async def after(queue: EventQueue) -> None:
+            backlogs = sorted(await queue.backlogs(), key=lambda one: one.target.key.name)
+            assert backlogs == [Backlog(target(), 3, 100.0), Backlog(target("g", "1"), 1, 300.0)]
+            assert queue.count == 4
+            taken, _ = await queue.take(target(), 5, 100.0)
+            assert [(one.event.request_id, one.event.interruptions) for one in taken] == [
+                ("1", 1),
+                ("2", 0),
+                ("3", 0),
+            ]
+
+        self.run(before, after)
+
+    def test_an_event_and_what_became_of_it_change_together(self) -> None:
+        async def scenario(queue: EventQueue) -> None:
+            await queue.put(event("1"))
+            (taken,), _ = await queue.take(target(), 5, 100.0)
+            kept = letter("1")
+            await queue.finish(taken, [kept])
+            assert queue.count == 0
+            ((number, found),) = await queue.dead_letters(ACCOUNT, REGION, "f", after=0, limit=9)
+            assert found == kept
+            assert await queue.dead_letter(ACCOUNT, REGION, "1") == (number, kept)
+            assert await queue.dead_letter(ACCOUNT, "elsewhere", "1") is None
+
+        self.run(scenario)
+
+    def test_dead_letters_are_listed_paged_and_purged_by_function(self) -> None:
+        async def scenario(queue: EventQueue) -> None:
+            for number in range(6):
+                await queue.put(event(str(number)))
+            taken, _ = await queue.take(target(), 9, 100.0)
+            for number, one in enumerate(taken):
+                await queue.finish(one, [letter(str(number), "fg"[number % 2], at=float(number))])
+
+            async def listed(name: str | None, after: int = 0, limit: int = 9) -> list[str]:
+                found = await queue.dead_letters(ACCOUNT, REGION, name, after=after, limit=limit)
+                return [one.request_id for _, one in found]
+
+            assert await listed(None) == ["0", "1", "2", "3", "4", "5"]
+            assert await listed("g") == ["1", "3", "5"]
+            found = await queue.dead_letters(ACCOUNT, REGION, None, after=0, limit=2)
+            assert await listed(None, after=found[-1][0], limit=2) == ["2", "3"]
+            assert await queue.purge(ACCOUNT, "elsewhere", None) == []
+            assert await queue.purge(ACCOUNT, REGION, "g") == ["1", "3", "5"]
+            assert await queue.expire(2.0) == 1
+            assert await listed(None) == ["2", "4"]
+            assert await queue.purge(ACCOUNT, REGION, None) == ["2", "4"]
+
+        self.run(scenario)
+
+    def test_a_redriven_event_takes_the_place_of_its_dead_letter(self) -> None:
+        async def scenario(queue: EventQueue) -> None:
+            await queue.put(event("1"))
+            (taken,), _ = await queue.take(target(), 5, 100.0)
+            await queue.finish(taken, [letter("1")])
+            ((number, _),) = await queue.dead_letters(ACCOUNT, REGION, None, after=0, limit=9)
+            waiting = [queue.put(event(str(each), target("g"))) for each in range(MAX_BACKLOG - 1)]
+            await asyncio.gather(*waiting)
+            redriven = await asyncio.gather(
+                *(queue.redrive(number, event(each)) for each in "23"), return_exceptions=True
+            )
+            assert redriven[0] is True
+            assert isinstance(redriven[1], BacklogFull)
+            (taken,), _ = await queue.take(target("g"), 1, 100.0)
+            await queue.finish(taken)
+            assert await queue.redrive(number, event("3")) is False
+            assert queue.count == MAX_BACKLOG - 1
+            assert await ids(queue, now=math.inf) == ["2"]
+            assert await queue.dead_letters(ACCOUNT, REGION, None, after=0, limit=9) == []
+
+        self.run(scenario)
