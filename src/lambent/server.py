@@ -123,11 +123,12 @@ async def serve(settings: Settings) -> None:
         stats = Stats(clock)
         execution = await _build_execution(settings, clock, storage, doors.internal_url, stats, stack)
         ready = asyncio.Event()
-        service, services, dispatcher = await _build_service(
-            settings, clock, storage, execution, doors, stats, ready, stack
+        invocation = await _build_invocation(settings, clock, storage, execution, stats)
+        service, services = _build_service(
+            settings, clock, storage, execution, invocation, doors, stats, ready, stack
         )
         await finish_unsettled(services)
-        await dispatcher.start()
+        await invocation.dispatcher.start()
         execution.tasks.start(keep_collecting(services), "sweep of packages")
         _freeze_garbage()
         await doors.open(
@@ -144,9 +145,9 @@ async def serve(settings: Settings) -> None:
         _logger.info("stopping; %d invocations are running", execution.pool.busy)
         doors.stop_accepting()
         end = clock.monotonic() + settings.server.shutdown_grace
-        dispatcher.stop()
+        invocation.dispatcher.stop()
         await execution.pool.drain(settings.server.shutdown_grace)
-        await dispatcher.settle()
+        await invocation.dispatcher.settle()
         await doors.send_what_is_owed(clock, max(end - clock.monotonic(), _LAST_ANSWERS_S))
         doors.close_connections()
 
@@ -169,6 +170,15 @@ class _Execution:
     pool: EnvironmentPool
     machine_limit: int
     tasks: Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class _Invocation:
+    admission: Admission
+    provisioner: Provisioner
+    resolver: Resolver
+    invoker: Invoker
+    dispatcher: Dispatcher
 
 
 async def _open_storage(settings: Settings, clock: Clock, stack: AsyncExitStack) -> _Storage:
@@ -236,37 +246,16 @@ async def _build_execution(
     return _Execution(runtimes, boto3, sandbox, launcher, pool, machine_limit, tasks)
 
 
-async def _build_service(
-    settings: Settings,
-    clock: Clock,
-    storage: _Storage,
-    execution: _Execution,
-    doors: Doors,
-    stats: Stats,
-    ready: asyncio.Event,
-    stack: AsyncExitStack,
-) -> tuple[Service, Services, Dispatcher]:
-    account, region = settings.server.account, settings.server.region
-    tasks = execution.tasks
+async def _build_invocation(
+    settings: Settings, clock: Clock, storage: _Storage, execution: _Execution, stats: Stats
+) -> _Invocation:
+    tasks, pool = execution.tasks, execution.pool
     admission = Admission(settings.concurrency.account_limit, clock)
     await admission.start(storage.functions)
-    provisioner = Provisioner(storage.functions, admission, execution.pool, tasks)
+    provisioner = Provisioner(storage.functions, admission, pool, tasks)
     await provisioner.start()
-    services = Services(
-        functions=storage.functions,
-        code=storage.code,
-        clock=clock,
-        prepare=execution.launcher.prepare,
-        runtime_check=execution.runtimes.check,
-        account_limit=settings.concurrency.account_limit,
-        start_task=tasks.start,
-        provisioned_use=provisioner.use,
-        fetch_code=S3CodeSource(settings.aws.endpoint_url, clock).fetch,
-    )
-    answers = Answers(clock)
-    codec = Codec()
-    resolver = Resolver(storage.functions, tasks, execution.pool.retire)
-    invoker = Invoker(admission, execution.pool, stats)
+    resolver = Resolver(storage.functions, tasks, pool.retire)
+    invoker = Invoker(admission, pool, stats)
     dispatcher = Dispatcher(
         queue=storage.events,
         store=storage.functions,
@@ -278,48 +267,79 @@ async def _build_service(
         retry_delays=settings.async_.retry_delays,
         retention_s=settings.async_.dead_letter_retention,
     )
-    report = Report(
-        stats=stats,
+    return _Invocation(admission, provisioner, resolver, invoker, dispatcher)
+
+
+def _build_service(
+    settings: Settings,
+    clock: Clock,
+    storage: _Storage,
+    execution: _Execution,
+    invocation: _Invocation,
+    doors: Doors,
+    stats: Stats,
+    ready: asyncio.Event,
+    stack: AsyncExitStack,
+) -> tuple[Service, Services]:
+    services = Services(
+        functions=storage.functions,
+        code=storage.code,
         clock=clock,
-        environments=execution.pool.usage,
-        accounts=lambda: _account_use(admission),
-        server=lambda: ServerUse(execution.machine_limit, doors.connections, doors.buffered_bytes),
+        prepare=execution.launcher.prepare,
+        runtime_check=execution.runtimes.check,
+        account_limit=settings.concurrency.account_limit,
+        start_task=execution.tasks.start,
+        provisioned_use=invocation.provisioner.use,
+        fetch_code=S3CodeSource(settings.aws.endpoint_url, clock).fetch,
     )
+    answers = Answers(clock)
+    account, region = settings.server.account, settings.server.region
     request_log = RequestLog(clock)
     stack.callback(request_log.close)
     large_events = LargeEventCheck()
     stack.callback(large_events.close)
+    report = Report(
+        stats=stats,
+        clock=clock,
+        environments=execution.pool.usage,
+        accounts=lambda: _account_use(invocation.admission),
+        server=lambda: ServerUse(execution.machine_limit, doors.connections, doors.buffered_bytes),
+    )
+    controls = Controls(
+        services=services,
+        logs=storage.logs,
+        answers=answers,
+        clock=clock,
+        runtimes={name: found.text_version for name, found in execution.runtimes.interpreters.items()},
+        is_ready=ready.is_set,
+        stats=report.make,
+        dead_letters=DeadLetters(
+            queue=storage.events,
+            dispatcher=invocation.dispatcher,
+            resolver=invocation.resolver,
+            clock=clock,
+        ),
+        admin_token=settings.server.admin_token,
+        account=account,
+        region=region,
+    )
     service = Service(
         answers=answers,
         authenticator=Authenticator(account, region),
         origins=OriginCheck(frozenset((settings.server.host, socket.gethostname()))),
-        codec=codec,
-        resolver=resolver,
-        invoker=invoker,
-        dispatcher=dispatcher,
+        codec=Codec(),
+        resolver=invocation.resolver,
+        invoker=invocation.invoker,
+        dispatcher=invocation.dispatcher,
         large_events=large_events,
         services=services,
-        controls=Controls(
-            services=services,
-            logs=storage.logs,
-            answers=answers,
-            clock=clock,
-            runtimes={name: found.text_version for name, found in execution.runtimes.interpreters.items()},
-            is_ready=ready.is_set,
-            stats=report.make,
-            dead_letters=DeadLetters(
-                queue=storage.events, dispatcher=dispatcher, resolver=resolver, clock=clock
-            ),
-            admin_token=settings.server.admin_token,
-            account=account,
-            region=region,
-        ),
+        controls=controls,
         observer=request_log,
         clock=clock,
-        tasks=tasks,
+        tasks=execution.tasks,
         scheme=doors.scheme,
     )
-    return service, services, dispatcher
+    return service, services
 
 
 def _account_use(admission: Admission) -> list[AccountUse]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.integration.conftest import Functions, RunningServer, running_server
+from tests.integration.wire import wait_for
 
 Deploy = Callable[..., str]
 
@@ -23,9 +23,10 @@ TOO_LITTLE_LEFT = (
     "UnreservedConcurrentExecution below its minimum value of [100]."
 )
 QUICK = "def handler(event, context):\n    return event\n"
-# Waits until the file that the event names is there.
+# Says that it runs, and waits until the file that the event names is there.
 WAITING = (
     "import os, time\ndef handler(event, context):\n"
+    "    open(f'{event}.{context.aws_request_id}', 'w').close()\n"
     "    while not os.path.exists(event):\n        time.sleep(0.005)\n    return 'done'\n"
 )
 
@@ -65,12 +66,12 @@ class Running:
 
     def __init__(self, client: Any, name: str, gate: Path, count: int) -> None:
         self._gate = gate
-        self._begun = threading.Semaphore(0)
         self._pool = ThreadPoolExecutor(count)
         event = json.dumps(str(gate)).encode()
         self._calls = [
             self._pool.submit(client.invoke, FunctionName=name, Payload=event) for _ in range(count)
         ]
+        wait_for(lambda: len(list(gate.parent.glob(f"{gate.name}.*"))) == count)
 
     def end(self) -> list[bytes]:
         self._gate.touch()
@@ -79,14 +80,11 @@ class Running:
         return answers
 
 
-def wait_until_throttled(client: Any, name: str, gate: Path) -> ClientError:
-    """Call until all slots are taken, and return the refusal."""
-    while True:
-        try:
-            # One that is admitted too early ends at once.
-            client.invoke(FunctionName=name, Payload=json.dumps(str(gate.parent)).encode())
-        except client.exceptions.TooManyRequestsException as error:
-            return error
+def throttle(client: Any, name: str) -> Any:
+    """Return the response of a call that is refused."""
+    with pytest.raises(client.exceptions.TooManyRequestsException) as caught:
+        client.invoke(FunctionName=name)
+    return caught.value.response
 
 
 # -- reserved concurrency. Source: docs/aws-behaviour.md, concurrency 3.3 and 3.6.
@@ -178,9 +176,7 @@ def test_reserved_zero_throttles_every_call_from_the_next_one_on(client: Any, de
     name = deploy(QUICK)
     client.invoke(FunctionName=name)
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
-    with pytest.raises(client.exceptions.TooManyRequestsException) as caught:
-        client.invoke(FunctionName=name)
-    response = caught.value.response
+    response = throttle(client, name)
     assert response["Error"]["Message"] == "Rate Exceeded."
     assert (response["Reason"], response["Type"]) == (
         "ReservedFunctionConcurrentInvocationLimitExceeded",
@@ -202,8 +198,7 @@ def test_what_is_reserved_is_the_most_that_runs_and_others_are_left_alone(
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=2)
     gate = tmp_path / "gate"
     running = Running(client, name, gate, 2)
-    error = wait_until_throttled(client, name, gate)
-    assert error.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert throttle(client, name)["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
     assert client.invoke(FunctionName=calm, Payload=b"1")["Payload"].read() == b"1"
     assert running.end() == [b'"done"'] * 2
     assert client.invoke(FunctionName=name, Payload=json.dumps(str(gate)).encode())["StatusCode"] == 200
@@ -215,8 +210,7 @@ def test_the_accounts_limit_throttles_with_its_reason(tmp_path: Path) -> None:
         name = Functions(client)(WAITING, Timeout=60)
         gate = tmp_path / "gate"
         running = Running(client, name, gate, 2)
-        error = wait_until_throttled(client, name, gate)
-        assert error.response["Reason"] == "ConcurrentInvocationLimitExceeded"
+        assert throttle(client, name)["Reason"] == "ConcurrentInvocationLimitExceeded"
         running.end()
         # Less than the usual minimum may stay unreserved where there is less.
         code, _, text, _ = refused(

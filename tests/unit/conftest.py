@@ -1,4 +1,4 @@
-"""Scenarios over the operations of ``control``, each in a data directory of its own."""
+"""What several files of unit tests stand on: scenarios over ``control``, and one end of a connection."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.contract.rig import Rig, Run, open_rig
+from tests.dialogue import Handler, Peer
+
+from lambent.api.connection import Listener
+from lambent.clock import ManualClock
 
 
 @pytest.fixture
@@ -22,3 +26,27 @@ def run(tmp_path: Path) -> Run:
         asyncio.run(main())
 
     return run
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands still."""
+    return ManualClock()
+
+
+@pytest.fixture
+def handler() -> Handler:
+    """What stands behind the connections."""
+    return Handler()
+
+
+@pytest.fixture
+def listener(handler: Handler, clock: ManualClock) -> Listener:
+    """A listener for three connections."""
+    return Listener(handler, clock, max_connections=3, request_timeout_s=60)
+
+
+@pytest.fixture
+def peer(listener: Listener) -> Peer:
+    """One end of a connection."""
+    return Peer(listener)

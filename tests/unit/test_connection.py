@@ -7,27 +7,6 @@ from tests.dialogue import OK, Handler, Peer
 
 from lambent.api import connection as connection_module
 from lambent.api.connection import Listener
-from lambent.clock import ManualClock
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def handler() -> Handler:
-    return Handler()
-
-
-@pytest.fixture
-def listener(handler: Handler, clock: ManualClock) -> Listener:
-    return Listener(handler, clock, max_connections=3, request_timeout_s=60)
-
-
-@pytest.fixture
-def peer(listener: Listener) -> Peer:
-    return Peer(listener)
 
 
 def test_a_request_arrives_whole_with_lower_case_header_names(peer: Peer, handler: Handler) -> None:

@@ -9,26 +9,6 @@ from lambent.api.connection import KEEP_ALIVE_S, LINGER_BYTES, LINGER_S, UNREAD_
 from lambent.clock import ManualClock
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def handler() -> Handler:
-    return Handler()
-
-
-@pytest.fixture
-def listener(handler: Handler, clock: ManualClock) -> Listener:
-    return Listener(handler, clock, max_connections=3, request_timeout_s=60)
-
-
-@pytest.fixture
-def peer(listener: Listener) -> Peer:
-    return Peer(listener)
-
-
 def test_nothing_further_is_handled_for_a_peer_that_does_not_read(peer: Peer, handler: Handler) -> None:
     handler.at_once = False
     peer.sends(b"GET /1 HTTP/1.1\r\n\r\n" * 3)

@@ -15,21 +15,6 @@ from lambent.clock import ManualClock
 GET = b"GET / HTTP/1.1\r\n\r\n"
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def handler() -> Handler:
-    return Handler()
-
-
-@pytest.fixture
-def listener(handler: Handler, clock: ManualClock) -> Listener:
-    return Listener(handler, clock, max_connections=3, request_timeout_s=60)
-
-
 class Loop:
     """An event loop whose turns a test takes one by one."""
 

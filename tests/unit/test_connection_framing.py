@@ -5,29 +5,6 @@ from __future__ import annotations
 import pytest
 from tests.dialogue import OK, Handler, Peer
 
-from lambent.api.connection import Listener
-from lambent.clock import ManualClock
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def handler() -> Handler:
-    return Handler()
-
-
-@pytest.fixture
-def listener(handler: Handler, clock: ManualClock) -> Listener:
-    return Listener(handler, clock, max_connections=3, request_timeout_s=60)
-
-
-@pytest.fixture
-def peer(listener: Listener) -> Peer:
-    return Peer(listener)
-
 
 def test_a_chunked_body_is_joined(peer: Peer, handler: Handler) -> None:
     peer.sends(b"POST /f HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")

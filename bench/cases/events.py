@@ -1,0 +1,214 @@
+"""Event invocations: what it costs to accept them, to run them, and to have many of them.
+
+The queue alone beside the least that durability costs on this disk; the server beside its own
+synchronous invocations, same function, same callers.
+"""
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from bench import processes
+from bench.figures import Figure, Goal
+from bench.rounds import Options
+from bench.servers import Server
+from lambent.model.events import Event, Target
+from lambent.model.functions import FunctionKey
+from lambent.storage.directory import DataDirectory
+from lambent.storage.event_queue import SqliteEventQueue
+
+PRODUCERS = 32
+CALLERS = 32
+BACKLOG = int(os.environ.get("BENCH_BACKLOG", "100000"))
+BATCH = 32
+CALLS = 300
+PAYLOAD = b'{"key1": "value1", "key2": "value2", "key3": "value3"}'
+TARGET = Target(FunctionKey("000000000000", "us-east-1", "f"), None)
+DRAIN_S = 120.0
+SLACK_S = 1.0
+# While it sleeps in the one slot that it may have, its other events wait.
+HANDLER = (
+    'import time\ndef handler(event, context):\n    time.sleep(event.get("s", 0))\n    return {"ok": True}\n'
+)
+
+
+def run(options: Options) -> list[Figure]:
+    """Return the figures of the queue, and then those of a server."""
+    with tempfile.TemporaryDirectory(prefix="lambent-bench-") as folder:
+        figures = asyncio.run(_queue(Path(folder), options))
+    return [*figures, *_server(options)]
+
+
+# ------------------------------------------------------------------ the queue
+
+
+async def _queue(folder: Path, options: Options) -> list[Figure]:
+    directory = DataDirectory.open(folder / "data")
+    queue = SqliteEventQueue(directory, 1 << 40)
+    await queue.start()
+    singles, rates, appends, accepts = [], [], [], []
+    for _ in range(options.rounds):
+        singles.append(_commit_one_by_one(folder / "single.db"))
+        rates.append(await _produce(queue, options.seconds / 2))
+        appends.append(_append(folder / "appended"))
+        accepts.append(await _accept_alone(queue))
+    await _empty(queue)
+    few, few_mb = await _cost(queue), processes.pss_bytes(os.getpid()) / 1e6
+    for start in range(0, BACKLOG, 1000):
+        await asyncio.gather(*(queue.put(_event(start + number)) for number in range(1000)))
+    many, many_mb = await _cost(queue), processes.pss_bytes(os.getpid()) / 1e6
+    await queue.stop()
+    directory.close()
+    crowd = f"{BACKLOG:,} waiting to 1"
+    return [
+        Figure(f"EventQueue.put, {PRODUCERS} producers", "/s", median(singles), median(rates), Goal("≥", 7)),
+        Figure("p50 of EventQueue.put, one caller", "µs", median(appends), median(accepts), Goal("≤", 3)),
+        Figure(f"put, take and finish, {crowd}", "µs", few, many, Goal("≤", 1.3)),
+        Figure(f"memory (PSS) of the queue, {crowd}", "MB", few_mb, many_mb, Goal("≤", 1.3)),
+    ]
+
+
+def _event(number: int) -> Event:
+    return Event(
+        request_id=f"3f2b1c9e-5a0e-4c55-9b1e-{number:012x}",
+        target=TARGET,
+        generation="g" * 32,
+        payload=PAYLOAD,
+        trace_id="Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0",
+        accepted_at=1_700_000_000.0 + number,
+    )
+
+
+def _commit_one_by_one(path: Path) -> float:
+    """Return rows a second, each in a commit of its own, in a table like that of the queue."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as store:
+        store.execute("PRAGMA journal_mode = WAL")
+        store.execute("PRAGMA synchronous = FULL")
+        store.execute(
+            "CREATE TABLE IF NOT EXISTS event (n INTEGER PRIMARY KEY, t TEXT, d REAL, e TEXT, p BLOB)"
+        )
+        store.execute("CREATE INDEX IF NOT EXISTS due ON event (t, d, n)")
+        started = time.perf_counter()
+        for number in range(CALLS):
+            row = ("t" * 40, float(number), "e" * 260, PAYLOAD)
+            store.execute("INSERT INTO event (t, d, e, p) VALUES (?, ?, ?, ?)", row)
+        return CALLS / (time.perf_counter() - started)
+
+
+def _append(path: Path) -> float:
+    """Return the median time of a synced append of one event, in µs."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        return _median(_synced(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _synced(descriptor: int) -> Iterator[None]:
+    while True:
+        os.write(descriptor, bytes(400))
+        os.fdatasync(descriptor)
+        yield
+
+
+def _median(steps: Iterator[None]) -> float:
+    times = []
+    for _ in range(CALLS):
+        started = time.perf_counter()
+        next(steps)
+        times.append((time.perf_counter() - started) * 1e6)
+    return median(times)
+
+
+async def _produce(queue: SqliteEventQueue, seconds: float) -> float:
+    """Return accepted events a second, from producers that each wait for the answer."""
+    started = time.perf_counter()
+    accepted = 0
+
+    async def produce() -> None:
+        nonlocal accepted
+        while time.perf_counter() < started + seconds:
+            await queue.put(_event(accepted))
+            accepted += 1
+
+    await asyncio.gather(*(produce() for _ in range(PRODUCERS)))
+    return accepted / (time.perf_counter() - started)
+
+
+async def _accept_alone(queue: SqliteEventQueue) -> float:
+    times = []
+    for number in range(CALLS):
+        started = time.perf_counter()
+        await queue.put(_event(number))
+        times.append((time.perf_counter() - started) * 1e6)
+    return median(times)
+
+
+async def _empty(queue: SqliteEventQueue) -> None:
+    while taken := (await queue.take(TARGET, 500, 1e12))[0]:
+        await asyncio.gather(*(queue.finish(one) for one in taken))
+
+
+async def _cost(queue: SqliteEventQueue) -> float:
+    """Return µs for one event through the queue, with whatever waits behind it."""
+    # What filled the backlog must not be on its way to the disk any more.
+    os.sync()
+    times = []
+    for number in range(CALLS):
+        started = time.perf_counter()
+        await asyncio.gather(*(queue.put(_event(number)) for _ in range(BATCH)))
+        taken, _ = await queue.take(TARGET, BATCH, 1e12)
+        await asyncio.gather(*(queue.finish(one) for one in taken))
+        times.append((time.perf_counter() - started) / BATCH * 1e6)
+    return median(times)
+
+
+# ------------------------------------------------------------------ the server
+
+
+def _server(options: Options) -> list[Figure]:
+    """Return the rates of accepting and of draining beside that of synchronous invocations."""
+    syncs, accepts, drains = [], [], []
+    with Server() as server:
+        server.create(handler=HANDLER)
+        server.load(CALLERS, seconds=min(1.0, options.seconds))
+        for _ in range(options.rounds):
+            syncs.append(server.load(CALLERS, seconds=options.seconds)["rps"])
+            accepted, drained = _accept_and_drain(server, options.seconds)
+            accepts.append(accepted)
+            drains.append(drained)
+    return [
+        Figure("accept over HTTP to sync", "/s", median(syncs), median(accepts), Goal("≥", 0.7)),
+        Figure("drain to sync", "/s", median(syncs), median(drains), Goal("≥", 0.7)),
+    ]
+
+
+def _accept_and_drain(server: Server, seconds: float) -> tuple[float, float]:
+    """Return the rate of accepting events while none runs, and of running them while none arrives."""
+    client = server.client()
+    client.put_function_concurrency(FunctionName="f", ReservedConcurrentExecutions=1)
+    client.invoke(FunctionName="f", InvocationType="Event", Payload=f'{{"s": {seconds + SLACK_S}}}')
+    accepted = server.load(CALLERS, "--event", seconds=seconds)["rps"]
+    client.delete_function_concurrency(FunctionName="f")
+    path = server.directory / "data" / "events.db"
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as found:
+
+        def left() -> int:
+            return int(found.execute("SELECT count(*) FROM events").fetchone()[0])
+
+        # From the first end of a waiting event on; the sleeper is the first of all.
+        many = left()
+        while (before := left()) >= many - 1:
+            time.sleep(0.002)
+        started = time.perf_counter()
+        while remaining := left():
+            if time.perf_counter() > started + DRAIN_S:
+                raise RuntimeError(f"{remaining} of {many} events were not run in {DRAIN_S:.0f} s")
+            time.sleep(0.01)
+    return accepted, before / (time.perf_counter() - started)
