@@ -35,7 +35,18 @@ class Invoker:
             TooManyRequestsException: a limit of the account, the function or the machine is
                 reached; nothing was started.
         """
-        self.start(self.acquire(invocation.version), invocation, done)
+        # Both steps in place: each call saved counts here.
+        version = invocation.version
+        try:
+            slot = self._admission.acquire(version.key, version.version)
+        except TooManyRequestsException as refusal:
+            self._observer.invocation_throttled(version, refusal.reason, refusal.limit)
+            raise
+        try:
+            self._pool.run(invocation, partial(_finish, slot, done))
+        except BaseException as error:
+            self._give_up(slot, version, error)
+            raise
 
     def acquire(self, version: FunctionVersion, *, is_rated: bool = True) -> Slot:
         """Take the slot for one attempt.
@@ -57,14 +68,17 @@ class Invoker:
         """
         try:
             self._pool.run(invocation, partial(_finish, slot, done))
-        except (MachineFull, GrowsTooFast) as full:
-            slot.release()
-            refusal = _refusal(full)
-            self._observer.invocation_throttled(invocation.version, refusal.reason, refusal.limit)
-            raise refusal from None
-        except BaseException:
-            slot.release()
+        except BaseException as error:
+            self._give_up(slot, invocation.version, error)
             raise
+
+    def _give_up(self, slot: Slot, version: FunctionVersion, error: BaseException) -> None:
+        """Give the slot of an attempt back that could not be started; tell a throttle as such."""
+        slot.release()
+        if isinstance(error, (MachineFull, GrowsTooFast)):
+            refusal = _refusal(error)
+            self._observer.invocation_throttled(version, refusal.reason, refusal.limit)
+            raise refusal from None
 
 
 def _refusal(full: MachineFull | GrowsTooFast) -> TooManyRequestsException:
