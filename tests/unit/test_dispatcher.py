@@ -529,6 +529,54 @@ def test_nothing_is_taken_while_an_outcome_cannot_be_written(
     play(script)
 
 
+def test_an_outcome_waits_for_a_configuration_that_cannot_be_read(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(stage: Stage) -> None:
+        await stage.accept("1")
+        await stage.begins("1")
+        load = stage.world.load_event_config
+        is_broken = True
+
+        async def failing(*arguments: Any) -> Any:
+            if is_broken:
+                raise StorageFailed("the file is gone")
+            return await load(*arguments)
+
+        monkeypatch.setattr(stage.world, "load_event_config", failing)
+        stage.world.end()
+        await stage.rests()
+        assert stage.queue.count == 1
+        is_broken = False
+        stage.clock.advance(1)
+        await stage.until(lambda: stage.queue.count == 0)
+
+    play(script)
+
+
+def test_a_dead_letter_that_cannot_be_written_at_once_is_written_later(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(stage: Stage) -> None:
+        finish = stage.queue.finish
+        failures = [StorageFailed("the disk is full")]
+
+        async def failing(*arguments: Any) -> None:
+            if failures:
+                raise failures.pop()
+            await finish(*arguments)
+
+        monkeypatch.setattr(stage.queue, "finish", failing)
+        stage.world.versions[target()] = ResourceNotFoundException("Function not found: f")
+        await stage.accept("1")
+        await stage.rests()
+        stage.clock.advance(1)
+        letter = await stage.letter()
+        assert letter.record["requestContext"]["condition"] == "ResourceNotFound"
+
+    play(script)
+
+
 def test_old_dead_letters_are_removed(play: Play) -> None:
     async def script(stage: Stage) -> None:
         stage.world.versions[target()] = version(generation="another")

@@ -298,6 +298,8 @@ class Dispatcher:
         if line.is_gone:
             # It was created anew: the events of its former life are told by their generation.
             line.is_gone = False
+        # Before anything is held that a failure would leave behind.
+        config = await self._config(target) or _DEFAULT
         places: list[tuple[Slot, FunctionVersion]] = []
         try:
             while len(places) < min(_BATCH, max(1, line.waiting)):
@@ -321,7 +323,6 @@ class Dispatcher:
         line.waiting = max(0, line.waiting - len(taken)) if following is not None else 0
         for slot, _ in places[len(taken) :]:
             slot.release()
-        config = await self._config(target) or _DEFAULT
         for one, (slot, version) in zip(taken, places, strict=False):
             await self._start(line, one, slot, version, resolved.invoked_arn, config)
 
@@ -341,18 +342,24 @@ class Dispatcher:
         """Give up whatever is due, or all of a function that is gone."""
         is_gone = condition is Condition.RESOURCE_NOT_FOUND
         now = self._clock.now()
-        taken, following = await self._queue.take(line.target, _BATCH, math.inf if is_gone else now)
         config = await self._config(line.target)
+        taken, following = await self._queue.take(line.target, _BATCH, math.inf if is_gone else now)
         for one in taken:
             letters = end_of(one.event, condition, config, now=now, error=error.message or error.code)
-            await self._queue.finish(one, letters)
+            await self._finish(one, letters)
         line.next_due = math.inf if following is None else (now if is_gone else following)
         if following is None:
             line.waiting = 0
             line.is_gone = False
 
     async def _config(self, target: Target) -> EventInvokeConfig | None:
-        return await self._store.load_event_config(target.key, target.qualifier or LATEST)
+        """Return how a target's events are tried, however long that takes: an event may depend on it."""
+        while True:
+            try:
+                return await self._store.load_event_config(target.key, target.qualifier or LATEST)
+            except StorageFailed as error:
+                _logger.error("events of %s wait for storage: %s", target.arn, error)
+                await self._clock.sleep(_UNWRITABLE_S)
 
     # -- attempts
 
