@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -156,12 +157,19 @@ def _watch(endpoint: Endpoint, interval: float, before: Mapping[str, Any]) -> No
 
     console = Console(highlight=False, markup=False)
     stats = with_rates(before, before)
-    with _keys(), Live(_drawn(stats), console=console, screen=True, auto_refresh=False) as live:
-        live.refresh()
-        while not _wait(interval):
-            now = _ask(endpoint)
-            live.update(_drawn(with_rates(now, before)), refresh=True)
-            before = now
+    live = Live(_drawn(stats), console=console, screen=True, auto_refresh=False)
+    with _keys():
+        try:
+            with _undisturbed():
+                live.start(refresh=True)
+            while not _wait(interval):
+                now = _ask(endpoint)
+                with _undisturbed():
+                    live.update(_drawn(with_rates(now, before)), refresh=True)
+                before = now
+        finally:
+            with _undisturbed():
+                live.stop()
 
 
 def _drawn(stats: Mapping[str, Any]) -> Group:
@@ -194,6 +202,16 @@ def _keys() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, was)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold Ctrl-C back while something is drawn: interrupted half-way, the screen would stay as it is."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _wait(seconds: float) -> bool:
