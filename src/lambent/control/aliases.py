@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from lambent import limits
-from lambent.control.operation import Call, Output, Services, Target, find_target
+from lambent.control.operation import Call, Output, Services, Target, find_target, load_function
 from lambent.control.paging import cut_page, page_size, parse_marker, render_marker
 from lambent.control.provisioned import check_provisioned_alias
 from lambent.control.states import check_revision, new_revision_id
@@ -45,7 +45,7 @@ async def create_alias(services: Services, call: Call) -> Output:
         description=given.get("Description") or "",
         revision_id=new_revision_id(),
     )
-    await _check_function(services, target)
+    await load_function(services, target.key)
     check_weights(alias)
     try:
         await services.functions.create_alias(alias)
@@ -114,7 +114,7 @@ async def delete_alias(services: Services, call: Call) -> None:
         ResourceNotFoundException: the function is not there.
     """
     target = find_target(call, "DeleteAlias", narrow=True).require_latest()
-    await _check_function(services, target)
+    await load_function(services, target.key)
     await services.functions.delete_alias(target.key, call.input["Name"])
 
 
@@ -125,7 +125,7 @@ async def list_aliases(services: Services, call: Call) -> Output:
         ResourceNotFoundException: the function is not there.
     """
     target = find_target(call, "ListAliases", narrow=True).require_latest()
-    await _check_function(services, target)
+    await load_function(services, target.key)
     scope = f"ListAliases\n{target.key.name}"
     found = await services.functions.aliases(
         target.key,
@@ -159,11 +159,6 @@ def check_weights(alias: Alias) -> None:
             f"Invalid function version {alias.version}. "
             f"Function version {alias.version} is already included in routing configuration."
         )
-
-
-async def _check_function(services: Services, target: Target) -> None:
-    if await services.functions.load(target.key) is None:
-        raise ResourceNotFoundException(f"Function not found: {target.key.arn()}")
 
 
 def _refuse_version(target: Target, missing: VersionMissing) -> NoReturn:

@@ -9,7 +9,7 @@ Source: docs/aws-behaviour.md, concurrency 3.3 and 3.6.
 from __future__ import annotations
 
 from lambent import limits
-from lambent.control.operation import Call, Output, Services, Target, find_target
+from lambent.control.operation import Call, Output, Services, Target, find_target, load_function
 from lambent.control.states import new_revision_id
 from lambent.model.errors import InvalidParameterValueException, ResourceNotFoundException
 from lambent.model.functions import LATEST, FunctionHead
@@ -36,10 +36,7 @@ async def get_function_concurrency(services: Services, call: Call) -> Output:
         ResourceNotFoundException: there is no such function.
     """
     target = _find_function(call, "GetFunctionConcurrency")
-    head = await services.functions.load(target.key)
-    if head is None:
-        raise ResourceNotFoundException(f"Function not found: {target.key.arn()}")
-    return render_reserved(head)
+    return render_reserved(await load_function(services, target.key))
 
 
 async def delete_function_concurrency(services: Services, call: Call) -> None:

@@ -12,12 +12,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lambent.control.operation import Call, Output, Services, Target, find_target
+from lambent.control.operation import Call, Output, Services, Target, exists, find_target
 from lambent.control.paging import cut_page, page_size, parse_marker, render_marker
 from lambent.model.errors import InvalidParameterValueException, ResourceNotFoundException
 from lambent.model.events import EventInvokeConfig
 from lambent.model.events import Target as EventTarget
-from lambent.model.functions import LATEST, FunctionKey, is_version
+from lambent.model.functions import LATEST, FunctionKey
 from lambent.model.names import parse_function_reference
 from lambent.storage.contracts import Conflict
 
@@ -130,15 +130,8 @@ async def list_function_event_invoke_configs(services: Services, call: Call) -> 
 
 
 async def _check_target(services: Services, target: Target) -> None:
-    if not await _exists(services, target):
+    if not await exists(services, target):
         raise _no_function()
-
-
-async def _exists(services: Services, target: Target) -> bool:
-    qualifier = target.qualifier or LATEST
-    if is_version(qualifier):
-        return await services.functions.load(target.key, qualifier) is not None
-    return await services.functions.load_alias(target.key, qualifier) is not None
 
 
 async def _load(services: Services, target: Target) -> EventInvokeConfig:
@@ -191,7 +184,7 @@ async def _check_function(services: Services, call: Call, target: Target, arn: s
                 raise InvalidParameterValueException(
                     "You can't specify the function as a destination for itself."
                 )
-            if await _exists(services, named):
+            if await exists(services, named):
                 return
     raise InvalidParameterValueException(f"The destination ARN {arn} is invalid.")
 

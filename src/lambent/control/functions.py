@@ -24,7 +24,7 @@ from lambent.control.configuration import (
     render_configuration,
 )
 from lambent.control.kept import tell_kept
-from lambent.control.operation import Call, Output, Services, Target, find_target
+from lambent.control.operation import Call, Output, Services, Target, find_target, load_function
 from lambent.control.paging import cut_page, page_size, parse_marker, render_marker
 from lambent.control.states import begin_update, check_changeable, check_revision, new_head
 from lambent.control.tags import check_tags
@@ -168,8 +168,7 @@ async def delete_function(services: Services, call: Call) -> None:
     if not is_version(qualifier) and "$" not in qualifier:
         raise InvalidParameterValueException("Deletion of aliases is not currently supported.")
     # A version that is not there is as good as deleted; a function that is not there is an error.
-    if await services.functions.load(target.key) is None:
-        raise ResourceNotFoundException(f"Function not found: {target.key.arn()}")
+    await load_function(services, target.key)
     try:
         await services.functions.delete_version(target.key, qualifier)
     except Referenced as referenced:

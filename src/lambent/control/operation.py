@@ -16,8 +16,8 @@ from typing import Any
 
 from lambent.clock import Clock
 from lambent.control.code_source import FetchCode, S3CodeSource
-from lambent.model.errors import InvalidParameterValueException
-from lambent.model.functions import LATEST, FunctionKey, FunctionVersion
+from lambent.model.errors import InvalidParameterValueException, ResourceNotFoundException
+from lambent.model.functions import LATEST, FunctionHead, FunctionKey, FunctionVersion, is_version
 from lambent.model.invocations import Caller
 from lambent.model.names import derive_qualifier, locate, parse_function_reference
 from lambent.model.provisioned import ProvisionedConfig, ProvisionedUse
@@ -124,4 +124,33 @@ def find_target(call: Call, action: str | None, *, narrow: bool = False) -> Targ
     return Target(key, qualifier)
 
 
-__all__ = ["ACTIVATIONS_AT_ONCE", "Call", "Output", "Services", "Target", "find_target"]
+async def load_function(services: Services, key: FunctionKey) -> FunctionHead:
+    """Return the head of a function's ``$LATEST``.
+
+    Raises:
+        ResourceNotFoundException: there is no such function.
+    """
+    head = await services.functions.load(key)
+    if head is None:
+        raise ResourceNotFoundException(f"Function not found: {key.arn()}")
+    return head
+
+
+async def exists(services: Services, target: Target) -> bool:
+    """Tell whether the function, version or alias is there; each operation has its own words for it."""
+    qualifier = target.qualifier or LATEST
+    if is_version(qualifier):
+        return await services.functions.load(target.key, qualifier) is not None
+    return await services.functions.load_alias(target.key, qualifier) is not None
+
+
+__all__ = [
+    "ACTIVATIONS_AT_ONCE",
+    "Call",
+    "Output",
+    "Services",
+    "Target",
+    "exists",
+    "find_target",
+    "load_function",
+]

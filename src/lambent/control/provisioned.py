@@ -12,7 +12,7 @@ import time
 from functools import partial
 
 from lambent.control.concurrency import unreserved_minimum
-from lambent.control.operation import Call, Output, Services, Target, find_target
+from lambent.control.operation import Call, Output, Services, Target, exists, find_target, load_function
 from lambent.control.paging import cut_page, page_size, parse_marker, render_marker
 from lambent.control.states import new_revision_id
 from lambent.model.errors import (
@@ -82,8 +82,7 @@ async def list_provisioned_concurrency_configs(services: Services, call: Call) -
         ResourceNotFoundException: the function is not there.
     """
     target = find_target(call, "ListProvisionedConcurrencyConfigs", narrow=True).require_latest()
-    if await services.functions.load(target.key) is None:
-        raise ResourceNotFoundException(f"Function not found: {target.key.arn()}")
+    await load_function(services, target.key)
     scope = f"ListProvisionedConcurrencyConfigs\n{target.key.name}"
     found = await services.functions.provisioned(
         target.key, after=parse_marker(call, scope) or "", limit=page_size(call) + 1
@@ -185,12 +184,7 @@ def _find_target(call: Call, action: str, refusal: str) -> Target:
 
 
 async def _check_target(services: Services, target: Target) -> None:
-    qualifier = target.qualifier or LATEST
-    if is_version(qualifier):
-        found: object = await services.functions.load(target.key, qualifier)
-    else:
-        found = await services.functions.load_alias(target.key, qualifier)
-    if found is None:
+    if not await exists(services, target):
         raise _not_found(target)
 
 

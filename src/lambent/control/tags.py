@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from lambent import limits
-from lambent.control.operation import Call, Output, Services
+from lambent.control.operation import Call, Output, Services, load_function
 from lambent.control.states import new_revision_id
 from lambent.model.errors import InvalidParameterValueException, ResourceNotFoundException
-from lambent.model.functions import FunctionHead, FunctionKey
+from lambent.model.functions import FunctionKey
 from lambent.model.names import locate, parse_function_reference
 from lambent.storage.contracts import Conflict
 
@@ -61,7 +61,7 @@ async def list_tags(services: Services, call: Call) -> Output:
     Raises:
         ResourceNotFoundException: there is no such function.
     """
-    head = await _load(services, _find_function(call, "ListTags"))
+    head = await load_function(services, _find_function(call, "ListTags"))
     return {"Tags": dict(head.tags)}
 
 
@@ -102,16 +102,9 @@ def _find_function(call: Call, action: str) -> FunctionKey:
     return key
 
 
-async def _load(services: Services, key: FunctionKey) -> FunctionHead:
-    head = await services.functions.load(key)
-    if head is None:
-        raise ResourceNotFoundException(f"Function not found: {key.arn()}")
-    return head
-
-
 async def _change(services: Services, key: FunctionKey, change: Callable[[Tags], Tags]) -> None:
     while True:
-        head = await _load(services, key)
+        head = await load_function(services, key)
         changed = head.evolve(revision_id=new_revision_id(), tags=change(head.tags))
         try:
             await services.functions.replace(changed, head.revision_id)

@@ -16,7 +16,7 @@ from typing import cast
 import msgspec
 
 from lambent.control.configuration import Reply, render_configuration
-from lambent.control.operation import Call, Output, Services, find_target
+from lambent.control.operation import Call, Output, Services, find_target, load_function
 from lambent.control.paging import cut_page, page_size, parse_marker, render_marker
 from lambent.control.states import (
     CREATING,
@@ -41,9 +41,7 @@ async def publish_version(services: Services, call: Call) -> Output:
     given = call.input
     target = find_target(call, "PublishVersion", narrow=True).require_latest()
     while True:
-        head = await services.functions.load(target.key)
-        if head is None:
-            raise ResourceNotFoundException(f"Function not found: {target.key.arn()}")
+        head = await load_function(services, target.key)
         check_revision(head, given.get("RevisionId"))
         check_changeable(head)
         _check_code(head, given.get("CodeSha256"))
