@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lambent.cli.endpoint import Endpoint, server_options
-from lambent.cli.output import json_option, note, write_json, write_result, write_table
+from lambent.cli.output import json_option, note, write_answer, write_json, write_result, write_table
 
 if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
@@ -73,7 +73,7 @@ def set_alias(
         else:
             answer = client.update_alias(**wanted, RoutingConfig=routing)
     if as_json:
-        write_json({member: value for member, value in answer.items() if member != "ResponseMetadata"})
+        write_answer(answer)
     else:
         write_result(f"{name}:{alias_name} is {render_target(answer)}")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lambent.cli.endpoint import Endpoint, server_options
-from lambent.cli.output import CommandError, json_option, note, render_bytes, step, write_json, write_result
+from lambent.cli.output import CommandError, json_option, note, render_bytes, step, write_answer, write_result
 from lambent.cli.package import Package, read_package
 from lambent.cli.publish import publish_version, write_version
 from lambent.cli.requirements import has_requirements, install_requirements
@@ -214,8 +214,7 @@ def _finish(endpoint: Endpoint, client: LambdaClient, name: str, *, publish: boo
         function: Any = client.get_function_configuration(FunctionName=name)
         version = publish_version(client, name) if publish else None
     if as_json:
-        shown = version or function
-        write_json({key: value for key, value in shown.items() if key != "ResponseMetadata"})
+        write_answer(version or function)
         return
     size = render_bytes(function["CodeSize"])
     write_result(f"{name} is active: {function['Runtime']}, {function['Handler']}, {size}")

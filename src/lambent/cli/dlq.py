@@ -11,15 +11,11 @@ from urllib.parse import quote
 
 import click
 
-from lambent.cli.endpoint import Endpoint, server_options
+from lambent.cli.endpoint import Endpoint, data_dir_option, server_options
 from lambent.cli.output import CommandError, json_option, note, warn, write_json, write_result, write_table
 
 _PATH = "/_lambent/dead-letters"
 _COLUMNS = ("REQUEST ID", "FUNCTION", "WHEN", "WHY", "ATTEMPTS", "ERROR")
-
-_data_dir = click.option(
-    "--data-dir", metavar="DIR", help="The server's data directory, where its control socket is."
-)
 
 
 @click.group()
@@ -29,7 +25,7 @@ def dlq() -> None:
 
 @dlq.command("list")
 @click.argument("function", required=False)
-@_data_dir
+@data_dir_option
 @json_option
 @server_options
 def list_letters(function: str | None, as_json: bool, endpoint: Endpoint) -> None:
@@ -48,7 +44,7 @@ def list_letters(function: str | None, as_json: bool, endpoint: Endpoint) -> Non
 
 @dlq.command("show")
 @click.argument("request_id")
-@_data_dir
+@data_dir_option
 @json_option
 @server_options
 def show_letter(request_id: str, as_json: bool, endpoint: Endpoint) -> None:
@@ -76,7 +72,7 @@ def show_letter(request_id: str, as_json: bool, endpoint: Endpoint) -> None:
 @dlq.command("redrive")
 @click.argument("request_ids", metavar="[REQUEST_ID]...", nargs=-1)
 @click.option("--function", metavar="NAME", help="All that failed of this function.")
-@_data_dir
+@data_dir_option
 @json_option
 @server_options
 def redrive(request_ids: tuple[str, ...], function: str | None, as_json: bool, endpoint: Endpoint) -> None:
@@ -105,7 +101,7 @@ def redrive(request_ids: tuple[str, ...], function: str | None, as_json: bool, e
 @dlq.command("purge")
 @click.argument("function", required=False)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@_data_dir
+@data_dir_option
 @json_option
 @server_options
 def purge(function: str | None, yes: bool, as_json: bool, endpoint: Endpoint) -> None:

@@ -298,6 +298,12 @@ def _control_refused(response: http.client.HTTPResponse) -> CommandError:
     return CommandError(str(text), *([hint] if hint else []))
 
 
+data_dir_option: Callable[[_Command], _Command] = click.option(
+    "--data-dir", metavar="DIR", help="The server's data directory, where its control socket is."
+)
+"""For verbs that use the server's own controls; :func:`server_options` takes it in."""
+
+
 def server_options(command: _Command) -> _Command:
     """Give a verb the options that say which server and who calls; it gets an ``endpoint``."""
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import click
 
-from lambent.cli.endpoint import Endpoint, server_options
+from lambent.cli.endpoint import Endpoint, data_dir_option, server_options
 from lambent.cli.output import CommandError, json_option, write_json, write_result
 from lambent.clock import SystemClock
 
@@ -29,7 +29,7 @@ def parse_age(text: str) -> float:
 @click.argument("name")
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
 @click.option("--since", metavar="AGE", help="Only what is not older, such as 30s, 10m, 2h, 1d.")
-@click.option("--data-dir", metavar="DIR", help="The server's data directory, where its control socket is.")
+@data_dir_option
 @json_option
 @server_options
 def logs(name: str, follow: bool, since: str | None, as_json: bool, endpoint: Endpoint) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, TypeVar
 
@@ -58,6 +58,11 @@ def write_json(value: object, *, compact: bool = False) -> None:
         # Half of a surrogate pair, which JSON can say and UTF-8 cannot.
         text = json.dumps(value, indent=indent, default=str)
     click.echo(text)
+
+
+def write_answer(answer: Mapping[str, Any]) -> None:
+    """Write what an operation of AWS's API answered as JSON, without what botocore adds to it."""
+    write_json({member: value for member, value in answer.items() if member != "ResponseMetadata"})
 
 
 def write_payload(payload: bytes) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lambent.cli.endpoint import Endpoint, server_options
-from lambent.cli.output import json_option, write_json, write_result
+from lambent.cli.output import json_option, write_answer, write_result
 
 if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
@@ -27,16 +27,15 @@ def publish(name: str, description: str | None, as_json: bool, endpoint: Endpoin
     with endpoint.answers():
         version = publish_version(client, name, description)
     if as_json:
-        write_json(version)
+        write_answer(version)
     else:
         write_version(version)
 
 
 def publish_version(client: LambdaClient, name: str, description: str | None = None) -> dict[str, Any]:
-    """Publish and return the version's configuration."""
+    """Publish and return the answer: the version's configuration."""
     options: Any = {} if description is None else {"Description": description}
-    answer = client.publish_version(FunctionName=name, **options)
-    return {member: value for member, value in answer.items() if member != "ResponseMetadata"}
+    return dict(client.publish_version(FunctionName=name, **options))
 
 
 def write_version(version: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lambent.cli.endpoint import Endpoint, server_options
+from lambent.cli.endpoint import Endpoint, data_dir_option, server_options
 from lambent.cli.output import CommandError, json_option, note, write_json, write_result, write_table
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _ENDS = b"qQ"
     metavar="SECONDS",
     help="Time between two looks; rates are those of this time.",
 )
-@click.option("--data-dir", metavar="DIR", help="The server's data directory, where its control socket is.")
+@data_dir_option
 @json_option
 @server_options
 def top(once: bool, interval: float, as_json: bool, endpoint: Endpoint) -> None:
