@@ -6,7 +6,19 @@ run alone and none depends on another's traces.
 
 from collections.abc import Callable
 
-from bench.cases import cold_start, cpu, create, events, flat, large, memory, one_core, overload, warm
+from bench.cases import (
+    admission,
+    cold_start,
+    cpu,
+    create,
+    events,
+    flat,
+    large,
+    memory,
+    one_core,
+    overload,
+    warm,
+)
 from bench.figures import Figure
 from bench.rounds import Options
 
@@ -20,5 +32,6 @@ CASES: dict[str, Callable[[Options], list[Figure]]] = {
     "flat": flat.run,
     "large": large.run,
     "overload": overload.run,
+    "admission": admission.run,
     "events": events.run,
 }
