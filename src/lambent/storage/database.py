@@ -115,11 +115,7 @@ class Database:
         The future's errors: whatever ``apply`` raised, its statements were undone;
         StorageFailed when SQLite failed (a full disk), nothing was stored.
         """
-        if self._writer is None or self._loop is None:
-            raise RuntimeError("the database is not open")
-        done: asyncio.Future[T] = self._loop.create_future()
-        self._writes.put(_Write(apply, on_commit, done))
-        return done
+        return self._hand_over(apply, on_commit, _ALONE)
 
     def write_together(
         self, apply: Callable[[sqlite3.Connection, list[Item]], object], item: Item
@@ -131,10 +127,15 @@ class Database:
                 :meth:`write` got for the same batch.
             item: what is written.
         """
+        return self._hand_over(apply, None, item)
+
+    def _hand_over(
+        self, apply: Callable[..., Any], on_commit: Callable[[], None] | None, item: object
+    ) -> asyncio.Future[Any]:
         if self._writer is None or self._loop is None:
             raise RuntimeError("the database is not open")
-        done: asyncio.Future[None] = self._loop.create_future()
-        self._writes.put(_Write(apply, None, done, item))
+        done = self._loop.create_future()
+        self._writes.put(_Write(apply, on_commit, done, item))
         return done
 
     def read(self, statement: str, parameters: Parameters = ()) -> list[Any]:
@@ -263,7 +264,7 @@ class _Write(Generic[T]):
         apply: Callable[..., Any],
         on_commit: Callable[[], None] | None,
         done: asyncio.Future[T],
-        item: object = _ALONE,
+        item: object,
     ) -> None:
         self.apply = apply
         self.on_commit = on_commit
