@@ -1,6 +1,6 @@
 """A disk that is full, or that fails: refused is not kept, kept is not lost, and all goes on by itself afterwards.
 
-One server's queue is made to fail (``failing_server.py`` runs in the place of ``lambent``),
+One server's disk is made to fail (``failing_server.py`` runs in the place of ``lambent``),
 another one has its data on a small file system of its own.
 """
 
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.crash.disk import needs_watched_files
 from tests.integration.conftest import ROLE, RUNTIME, RunningServer, pack, running_server, wait_until_active
 from tests.integration.wire import Peer, request, wait_for
 
@@ -73,8 +74,8 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: Path, command: list[str]) -> Iterator[Stage]:
-    with running_server(folder, command=command) as server:
+def stage(folder: Path, command: list[str], **environ: str) -> Iterator[Stage]:
+    with running_server(folder, command=command, **environ) as server:
         found = Stage(server, folder)
         yield found
         found.peer.close()
@@ -82,8 +83,9 @@ def stage(folder: Path, command: list[str]) -> Iterator[Stage]:
 
 @pytest.fixture
 def failing(tmp_path: Path) -> Iterator[Stage]:
-    """A server whose queue cannot commit from one SIGUSR1 to the next."""
-    with stage(tmp_path, [sys.executable, str(Path(__file__).with_name("failing_server.py"))]) as found:
+    """A server whose disk cannot sync the queue from one SIGUSR1 to the next."""
+    command = [sys.executable, "-m", "tests.crash.failing_server"]
+    with stage(tmp_path, command, PYTHONPATH=str(Path(__file__).parents[2])) as found:
         yield found
 
 
@@ -100,26 +102,28 @@ def confined(tmp_path: Path) -> Iterator[Stage]:
         yield found
 
 
-def test_a_queue_that_cannot_commit_accepts_nothing_and_goes_on_when_it_can(failing: Stage) -> None:
+@needs_watched_files
+def test_a_queue_that_cannot_be_synced_accepts_nothing_and_goes_on_when_it_can(failing: Stage) -> None:
     assert failing.send("before")
     wait_for(lambda: failing.ran() == ["before"])
     failing.server.process.send_signal(signal.SIGUSR1)
-    wait_for(lambda: failing.says("commits fail"))
+    wait_for(lambda: failing.says("syncs fail"))
     assert not any(failing.send(f"refused-{number}") for number in range(20))
     failing.server.process.send_signal(signal.SIGUSR1)
-    wait_for(lambda: failing.says("commits succeed"))
+    wait_for(lambda: failing.says("syncs succeed"))
     assert failing.send("after")
     failing.gate.touch()
     wait_for(lambda: failing.ran() == ["before", "after"])
     assert failing.says("the database is opened anew: disk I/O error")
 
 
+@needs_watched_files
 def test_nothing_is_taken_while_an_outcome_cannot_be_written(failing: Stage) -> None:
     assert failing.send("first")
     assert failing.send("second")
     wait_for(lambda: failing.ran() == ["first"])
     failing.server.process.send_signal(signal.SIGUSR1)
-    wait_for(lambda: failing.says("commits fail"))
+    wait_for(lambda: failing.says("syncs fail"))
     failing.gate.touch()
     wait_for(lambda: failing.says("waits for storage"))
     assert failing.ran() == ["first"]

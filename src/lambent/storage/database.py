@@ -5,9 +5,11 @@ writes queue up and share the next one: the price of an fsync is paid once per
 batch, not once per write. A batch that fails is split in two, so that a write which
 cannot be done takes nothing from its neighbours; each is answered after the commit.
 
-After an error of the disk nobody knows what the files hold: all of the batch fails, and
-the database is opened anew before the next one, from what is there. Until that succeeds
-every write fails. A full disk is no such error: SQLite tells it before anything counts.
+After an error of the disk all of the batch fails, and the database is opened anew before
+the next one. Until that succeeds every write fails. What failed may stand in the log all the
+same, and would count if the log were read again from its beginning: the reader keeps the
+log's index alive, in which it does not. A full disk is no such error: SQLite tells it before
+anything counts.
 
 Reads run on the caller's thread over another connection. In WAL mode they never
 wait for the writer, and a point read (some ten microseconds) is cheaper than
@@ -80,6 +82,8 @@ class Database:
         self._loop = asyncio.get_running_loop()
         connection = await asyncio.to_thread(self._open_for_writing)
         self._reader = self._open_for_reading()
+        # Opens the log and its index, which SQLite would leave until the first read.
+        self._reader.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         self._writer = threading.Thread(
             target=self._serve, args=(connection,), name="lambent-database", daemon=True
         )
