@@ -19,6 +19,7 @@ from tests.contract.rig import ACCOUNT, REGION, make_head
 
 from lambent.clock import ManualClock
 from lambent.execution.pool import EnvironmentPool, MachineFull
+from lambent.invocation import dispatcher
 from lambent.invocation.admission import Admission
 from lambent.invocation.dispatcher import INTERRUPTIONS_MAX, Dispatcher
 from lambent.invocation.invoker import Invoker
@@ -32,6 +33,7 @@ from lambent.storage.directory import DataDirectory
 from lambent.storage.event_queue import SqliteEventQueue
 from lambent.tasks import Tasks
 
+LARGE = b'"' + b"x" * 998 + b'"'
 FAILED = InvocationResult(b'{"errorMessage":"boom","errorType":"E"}', "Unhandled", log_tail=b"tail")
 FINE = InvocationResult(b'"fine"', log_tail=b"")
 
@@ -440,6 +442,27 @@ def test_every_event_of_a_flood_runs_once_in_order(play: Play) -> None:
         assert stage.admission.running(ACCOUNT, REGION) == 0
 
     play(script, account_limit=7)
+
+
+def test_the_events_of_many_functions_that_run_at_a_time_have_a_bound_in_bytes(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A turn may take 32 events.
+    monkeypatch.setattr(dispatcher, "_RUNNING_BYTES", 40_000)
+
+    async def script(stage: Stage) -> None:
+        targets = [target(f"f{number}") for number in range(30)]
+        for one in targets:
+            await asyncio.gather(
+                *(stage.accept(f"{one.key.name}-{n}", of=one, payload=LARGE) for n in range(5))
+            )
+        while len(stage.world.begun) < 150 or stage.world.running:
+            await stage.until(lambda: bool(stage.world.running))
+            running = sum(len(one.payload) for one, _ in stage.world.running)
+            assert running <= 40_000 + 32 * len(LARGE)
+            stage.world.end()
+
+    play(script, account_limit=200)
 
 
 # -- restarts and storage

@@ -27,6 +27,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from lambent import limits
 from lambent.clock import Clock
 from lambent.invocation.admission import Admission, Slot
 from lambent.invocation.invoker import Invoker
@@ -49,7 +50,7 @@ INTERRUPTIONS_MAX = 10
 
 _BATCH = 32
 _TURNS_AT_ONCE = 32
-# Payloads of events that run at the same time, together.
+# Payloads of events that run at the same time, together, with those that turns may take.
 _RUNNING_BYTES = 256 << 20
 _THROTTLED_S = (1.0, 300.0)
 _UNWRITABLE_S = 1.0
@@ -71,12 +72,14 @@ class _Line:
         is_gone: its function was deleted: whatever waits has no hope.
         listed_at: the instant under which it is in the list of lines that are due later.
         waiting: about how many events there are that nobody has taken.
+        largest: none of its payloads has more bytes.
     """
 
     __slots__ = (
         "blocked_until",
         "is_gone",
         "is_queued",
+        "largest",
         "listed_at",
         "next_due",
         "running",
@@ -91,6 +94,7 @@ class _Line:
         self.blocked_until = -math.inf
         self.throttles = 0
         self.waiting = 0
+        self.largest = 0
         self.running = 0
         self.listed_at = math.inf
         self.is_queued = False
@@ -151,6 +155,7 @@ class Dispatcher:
         for backlog in await self._queue.backlogs():
             line = self._line(backlog.target)
             line.waiting = backlog.waiting
+            line.largest = limits.ASYNC_REQUEST_BYTES
             self._due(line, backlog.next_due)
         self._store.subscribe(self._changed)
         self._admission.on_free = self._freed
@@ -179,15 +184,19 @@ class Dispatcher:
 
     def notice(self, event: Event) -> None:
         """Take note of an event that came into the queue by another way."""
-        line = self._line(event.target)
-        line.waiting += 1
-        self._due(line, event.accepted_at)
+        self._add(event, event.accepted_at)
 
     def _accepted(self, event: Event, stored: asyncio.Future[None]) -> None:
         if not stored.cancelled() and stored.exception() is None:
             self.notice(event)
 
     # -- lines
+
+    def _add(self, event: Event, due: float) -> None:
+        line = self._line(event.target)
+        line.waiting += 1
+        line.largest = max(line.largest, len(event.payload))
+        self._due(line, due)
 
     def _line(self, target: Target) -> _Line:
         line = self._lines.get(target)
@@ -267,9 +276,11 @@ class Dispatcher:
         ):
             line = self._ready.popleft()
             self._turns += 1
-            self._tasks.start(self._turn(line), f"turn of {line.target.arn}")
+            may_take_bytes = _BATCH * line.largest
+            self._running_bytes += may_take_bytes
+            self._tasks.start(self._turn(line, may_take_bytes), f"turn of {line.target.arn}")
 
-    async def _turn(self, line: _Line) -> None:
+    async def _turn(self, line: _Line, may_take_bytes: int) -> None:
         try:
             await self._serve(line)
         except StorageFailed as error:
@@ -280,6 +291,7 @@ class Dispatcher:
             self._back_off(line)
         finally:
             self._turns -= 1
+            self._running_bytes -= may_take_bytes
             line.is_queued = False
             self._enqueue(line)
             self._pump()
@@ -392,7 +404,7 @@ class Dispatcher:
             if not isinstance(error, TooManyRequestsException):
                 _logger.error("event %s could not be started: %s", event.request_id, error)
             self._back_off(line)
-            await self._put_back(line, taken, event, line.blocked_until)
+            await self._put_back(taken, event, line.blocked_until)
 
     def _hopeless(
         self, event: Event, version: FunctionVersion, config: EventInvokeConfig
@@ -416,19 +428,18 @@ class Dispatcher:
         self._running_bytes -= len(taken.event.payload)
         line.running -= 1
         self._enqueue(line)
+        self._pump()
         outcome = self._tasks.start(
-            self._record(line, taken, version, result), f"outcome of {taken.event.request_id}"
+            self._record(taken, version, result), f"outcome of {taken.event.request_id}"
         )
         self._outcomes.add(outcome)
         outcome.add_done_callback(self._outcomes.discard)
 
-    async def _record(
-        self, line: _Line, taken: TakenEvent, version: FunctionVersion, result: InvocationResult
-    ) -> None:
+    async def _record(self, taken: TakenEvent, version: FunctionVersion, result: InvocationResult) -> None:
         event = taken.event
         if result.function_error is not None and self._is_stopping and b"signal: killed" in result.payload:
             # The server ended it: that is no attempt.
-            await self._put_back(line, taken, event, event.accepted_at)
+            await self._put_back(taken, event, event.accepted_at)
             return
         event = dataclasses.replace(event, attempts=event.attempts + 1)
         config = await self._config(event.target) or _DEFAULT
@@ -439,7 +450,7 @@ class Dispatcher:
         else:
             due = self._clock.now() + self._retry_delays[event.attempts - 1]
             if due - event.accepted_at <= config.age_s:
-                await self._put_back(line, taken, event, due)
+                await self._put_back(taken, event, due)
                 return
             condition = Condition.EVENT_AGE_EXCEEDED
         letters = end_of(
@@ -457,11 +468,9 @@ class Dispatcher:
 
     # -- what must be written
 
-    async def _put_back(self, line: _Line, taken: TakenEvent, event: Event, due: float) -> None:
+    async def _put_back(self, taken: TakenEvent, event: Event, due: float) -> None:
         await self._write(lambda: self._queue.release(taken, event, due), event)
-        line = self._line(line.target)
-        line.waiting += 1
-        self._due(line, due)
+        self._add(event, due)
 
     async def _finish(self, taken: TakenEvent, letters: Sequence[DeadLetter]) -> None:
         await self._write(lambda: self._queue.finish(taken, letters), taken.event)
