@@ -59,6 +59,7 @@ from lambent.storage.directory import (
     DataDirectoryDamaged,
     DataDirectoryInUse,
     DataDirectoryTooNew,
+    open_directory,
 )
 from lambent.storage.event_queue import SqliteEventQueue
 from lambent.storage.files import FileCodeStore
@@ -182,7 +183,7 @@ class _Invocation:
 
 
 async def _open_storage(settings: Settings, clock: Clock, stack: AsyncExitStack) -> _Storage:
-    directory = DataDirectory.open(settings.server.data_dir or ":memory:")
+    directory = await open_directory(settings.server.data_dir or ":memory:", clock)
     stack.callback(directory.close)
     functions = SqliteFunctionStore(directory)
     code = FileCodeStore(directory, clock=clock)
@@ -217,7 +218,7 @@ async def _build_execution(
     temporary.mkdir(mode=0o700)
     # Called after the zygotes have ended: until then a function may still write there.
     stack.push_async_callback(asyncio.to_thread, shutil.rmtree, temporary, ignore_errors=True)
-    zygotes = Zygotes()
+    zygotes = Zygotes(storage.directory.lock)
     stack.push_async_callback(zygotes.close)
     tasks = Tasks()
     stack.push_async_callback(tasks.close)

@@ -59,10 +59,20 @@ class RunningServer:
             config=Config(**options),
         )
 
+    def zygotes(self) -> list[int]:
+        """Return the processes from which its functions are forked."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in children if b"zygote.py" in _command_of(child)]
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End the process by a signal and return its exit status."""
         self.process.send_signal(number)
         return self.process.wait(20)
+
+
+def _command_of(pid: str) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 @contextmanager

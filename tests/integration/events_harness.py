@@ -20,7 +20,7 @@ import json, os, time
 def handler(event, context):
     told = {"id": context.aws_request_id, "version": context.function_version, "event": event,
             "arn": context.invoked_function_arn, "context": context.client_context is not None,
-            "mark": os.environ.get("MARK")}
+            "mark": os.environ.get("MARK"), "pid": os.getpid()}
     with open(event["out"], "a") as out:
         out.write(json.dumps(told) + "\\n")
     while "gate" in event and not os.path.exists(event["gate"]):

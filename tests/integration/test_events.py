@@ -6,6 +6,7 @@ Source of the rules: docs/aws-behaviour.md, invoke 1.1, 1.2 and 1.4, and async 2
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -350,3 +351,31 @@ def test_what_waits_and_what_runs_when_the_server_ends_runs_afterwards(
         assert ("events ran when the last server ended" in server.errors.read_text()) == (
             number == signal.SIGKILL
         )
+
+
+def test_what_ran_comes_back_only_when_no_function_of_the_dead_server_is_left(
+    tmp_path: Path, told: Told
+) -> None:
+    gate = tmp_path / "gate"
+    with running_server(tmp_path) as first:
+        name = Functions(first.client())(TELLING)
+        accepted = accept(first.client(), name, told.event(gate=str(gate)))
+        (run,) = told.wait(1)
+        (zygote,) = first.zygotes()
+        # It cannot end its functions now, so they outlive the server.
+        os.kill(zygote, signal.SIGSTOP)
+        first.stop(signal.SIGKILL)
+    was_alive: list[bool] = []
+
+    def let_go() -> None:
+        was_alive.append(Path(f"/proc/{run['pid']}").exists())
+        os.kill(zygote, signal.SIGCONT)
+
+    timer = threading.Timer(0.3, let_go)
+    timer.start()
+    with running_server(tmp_path):
+        assert was_alive == [True]
+        assert not Path(f"/proc/{run['pid']}").exists()
+        assert told.wait(2)[1]["id"] == accepted
+        gate.touch()
+    timer.join()

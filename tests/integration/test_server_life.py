@@ -648,12 +648,7 @@ def test_zygotes_for_variables_of_one_function_end_when_it_has_none_running(tmp_
             wait_until_active(client, "f", "function_updated_v2")
             assert client.invoke(FunctionName="f")["Payload"].read() == b"1"
         # One for functions without such variables (it compiled the code), one or two for these.
-        _wait(lambda: _zygotes(server.process.pid) <= 3)
-
-
-def _zygotes(server: int) -> int:
-    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    return sum(b"zygote.py" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
+        _wait(lambda: len(server.zygotes()) <= 3)
 
 
 def test_a_large_answer_and_a_create_on_their_way_are_sent_whole_before_the_end(tmp_path: Path) -> None:

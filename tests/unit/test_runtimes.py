@@ -244,7 +244,7 @@ def _with_zygote(script: Callable[[Zygote], object], install: Callable[..., Path
 
     async def play() -> None:
         program = install("bin/silent", text="#!/bin/sh\nexec sleep 60\n")
-        zygote = Zygote(Interpreter(program, (3, 12, 0)), {})
+        zygote = Zygote(Interpreter(program, (3, 12, 0)), {}, None)
         try:
             played = script(zygote)
             if asyncio.iscoroutine(played):

@@ -54,7 +54,7 @@ class Zygote:
     Owned by :class:`Zygotes`. Every method runs on the event loop's thread.
     """
 
-    def __init__(self, interpreter: Interpreter, exec_variables: Mapping[str, str]) -> None:
+    def __init__(self, interpreter: Interpreter, exec_variables: Mapping[str, str], held: int | None) -> None:
         self.interpreter = interpreter
         self._loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -64,11 +64,15 @@ class Zygote:
         self._socket = ours
         command = [str(interpreter.path), *(() if exec_variables else ("-I",)), "-S", str(_BOOTSTRAP)]
         with theirs:
+            passed = [theirs.fileno()]
             command.append(str(theirs.fileno()))
             if exec_variables:
                 command.append("--exec-variables")
+            if held is not None:
+                passed.append(held)
+                command.append(f"--hold={held}")
             self._process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=dict(exec_variables)
+                command, pass_fds=passed, stdin=subprocess.DEVNULL, env=dict(exec_variables)
             )
         self._next_id = 0
         self._exits: dict[int, Callable[[Exit], None]] = {}
@@ -205,9 +209,14 @@ def _close(descriptors: list[int]) -> None:
 
 
 class Zygotes:
-    """Every zygote of this server, started when first needed."""
+    """Every zygote of this server, started when first needed.
 
-    def __init__(self) -> None:
+    Args:
+        held: descriptor that stays open until a zygote has ended with all of its functions.
+    """
+
+    def __init__(self, held: int | None = None) -> None:
+        self._held = held
         self._running: dict[tuple[Path, tuple[tuple[str, str], ...]], Zygote] = {}
 
     def get(self, interpreter: Interpreter, variables: Mapping[str, str]) -> Zygote:
@@ -217,7 +226,7 @@ class Zygotes:
         zygote = self._running.get(key)
         if zygote is None or not zygote.alive:
             self._end_idle()
-            zygote = self._running[key] = Zygote(interpreter, dict(at_exec))
+            zygote = self._running[key] = Zygote(interpreter, dict(at_exec), self._held)
         return zygote
 
     def _end_idle(self) -> None:

@@ -11,9 +11,10 @@
       code/                     packages (storage/files.py)
       logs/                     log groups (storage/logs.py)
 
-The lock is ``flock``: it belongs to the open file, ends with the process however
-that dies, and is not passed on by ``exec``. A child that is forked without an exec
-must close its inherited descriptors, as the zygotes do.
+The lock is ``flock``: it belongs to the open file and ends with the last process that
+has it open, however that dies. The zygotes have it open too, and functions do not: a
+zygote outlives the functions of a server that was killed, so whoever gets the lock knows
+that none of them runs any more.
 """
 
 from __future__ import annotations
@@ -26,8 +27,15 @@ import stat
 import tempfile
 from pathlib import Path
 
+from lambent.clock import Clock
+
 FORMAT = 1
 """Layout that this program writes; raised when an older program could not read it."""
+
+LOCK_WAIT_S = 3.0
+"""How long a starting server waits for the end of the last one and of its functions."""
+
+_LOCK_AGAIN_S = 0.02
 
 IN_MEMORY = ":memory:"
 """The location that means a private directory which is removed at close."""
@@ -130,6 +138,12 @@ class DataDirectory:
         """The folder of log groups."""
         return self.root / "logs"
 
+    @property
+    def lock(self) -> int:
+        """The descriptor that holds the lock, for processes that have to end before another server starts."""
+        assert self._lock is not None
+        return self._lock
+
     def close(self) -> None:
         """Let another server have the directory; a temporary one is removed. May be called twice."""
         if self._lock is None:
@@ -138,6 +152,24 @@ class DataDirectory:
             shutil.rmtree(self.root, ignore_errors=True)
         os.close(self._lock)
         self._lock = None
+
+
+async def open_directory(location: str | Path, clock: Clock) -> DataDirectory:
+    """Open a directory for a server, which waits for the end of the last one and of its functions.
+
+    Raises:
+        DataDirectoryInUse: that took longer than :data:`LOCK_WAIT_S`.
+        DataDirectoryTooNew: a newer program wrote it.
+        OSError: it cannot be created or written.
+    """
+    end = clock.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return DataDirectory.open(location)
+        except DataDirectoryInUse:
+            if clock.monotonic() >= end:
+                raise
+        await clock.sleep(_LOCK_AGAIN_S)
 
 
 def sync_directory(folder: Path) -> None:
@@ -208,6 +240,7 @@ __all__ = [
     "DataDirectory",
     "DataDirectoryInUse",
     "DataDirectoryTooNew",
+    "open_directory",
     "sync_directory",
     "write_durably",
 ]

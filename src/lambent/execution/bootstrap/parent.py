@@ -70,14 +70,16 @@ class Parked(NamedTuple):
 class Zygote:
     """Obeys the control socket until it ends; see the module's text for the messages."""
 
-    def __init__(self, control: socket.socket, parked_count: int) -> None:
+    def __init__(self, control: socket.socket, parked_count: int, held: int) -> None:
         """Take over the control socket.
 
         Args:
             control: SOCK_SEQPACKET.
             parked_count: how many children to keep ready, forked in quiet moments.
+            held: descriptor that only this process keeps open; below 0 for none.
         """
         self._control = control
+        self._held = held
         self._pid = os.getpid()
         self._functions: dict[int, int] = {}  # id -> process id, both of functions not yet reaped
         self._ids: dict[int, int] = {}
@@ -130,6 +132,8 @@ class Zygote:
             parked.hand_over.close()
         signal.set_wakeup_fd(-1)
         _close([self._wake_read, self._wake_write])
+        if self._held >= 0:
+            os.close(self._held)
 
     def _patience_ms(self) -> int | None:
         """Return how long to wait for a message before preparing for later ones."""
@@ -356,8 +360,8 @@ def _normalize_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
-def _take_control_socket(fd: int) -> socket.socket:
-    """Return the control socket on a low descriptor, with all other inherited ones closed.
+def _take_control_socket(fd: int, held: int) -> socket.socket:
+    """Return the control socket on a low descriptor, with all other inherited ones but ``held`` closed.
 
     Standard input becomes /dev/null; 1 and 2 stay, for tracebacks of the zygote itself.
     """
@@ -369,7 +373,7 @@ def _take_control_socket(fd: int) -> socket.socket:
         except OSError:
             os.dup2(null, number)
     for entry in os.listdir("/proc/self/fd"):
-        if int(entry) > 2 and int(entry) != fd:
+        if int(entry) > 2 and int(entry) not in (fd, held):
             try:
                 os.close(int(entry))
             except OSError:
@@ -385,20 +389,22 @@ def _freeze() -> None:
     gc.freeze()
 
 
-def start(fd: int, parked_count: int) -> tuple[Zygote, Spawn | socket.socket | None]:
+def start(fd: int, parked_count: int, held: int) -> tuple[Zygote, Spawn | socket.socket | None]:
     """Be a zygote on control socket ``fd`` until it ends or this process is a forked child.
+
+    ``held`` is a descriptor that only the zygote keeps open; below 0 for none.
 
     Returns:
         The zygote, and what :meth:`Zygote.serve` returned.
     """
-    control = _take_control_socket(fd)
+    control = _take_control_socket(fd, held)
     _leave_server(control)
     _normalize_signals()
     os.environ.clear()  # a function inherits nothing
     open_standard_streams(unbuffered=False)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower_limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
-    zygote = Zygote(control, parked_count)
+    zygote = Zygote(control, parked_count, held)
     rehearse()
     gc.disable()
     _freeze()

@@ -1,7 +1,8 @@
 """The script that the server starts: ``PYTHON -I -S zygote.py FD``.
 
 It is a zygote on the control socket FD (see ``parent.py``); in each forked child it goes
-on as the function. ``--parked=N`` is the number of children to fork in advance, 1 unless given.
+on as the function. ``--parked=N`` is the number of children to fork in advance, 1 unless given;
+``--hold=FD`` is a descriptor that stays open until the zygote ends, and in no function.
 
 ``PYTHON -S zygote.py FD --exec-variables`` serves functions with variables that are only
 read when a program starts (``LD_*``, ``PYTHON*``, ``MALLOC_*``): the server gives exactly
@@ -60,9 +61,13 @@ def _main(arguments: list[str]) -> None:
     if "--exec-variables" in arguments and sys.path[:1] == [folder]:
         del sys.path[0]  # where scripts find their modules; -I leaves it out
     _add_builtins_of_site()
-    parked = [int(word.partition("=")[2]) for word in arguments if word.startswith("--parked=")]
+    numbers = {"--parked": 1, "--hold": -1}
+    for word in arguments[1:]:
+        name, is_given, value = word.partition("=")
+        if is_given:
+            numbers[name] = int(value)
     child = _load("child")
-    zygote, role = _load("parent").start(int(arguments[0]), *parked[:1] or [1])
+    zygote, role = _load("parent").start(int(arguments[0]), numbers["--parked"], numbers["--hold"])
     if role is None:
         return
     zygote.close_descriptors()
