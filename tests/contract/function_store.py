@@ -29,6 +29,7 @@ from lambent.storage.contracts import (
     Referenced,
     ReservedTooLittle,
     ReservedTooMuch,
+    StoredPolicy,
     Usage,
     VersionMissing,
 )
@@ -69,6 +70,11 @@ def make_provisioned(key: FunctionKey, qualifier: str, requested: int = 1) -> Pr
         modified_at=1_700_000_000.125,
         revision_id=str(uuid.uuid4()),
     )
+
+
+def make_policy(text: str = "{}") -> StoredPolicy:
+    """Return a resource policy with a fresh revision; the store does not look into it."""
+    return StoredPolicy(text, str(uuid.uuid4()))
 
 
 def accept(found: Provisioning) -> None:
@@ -603,6 +609,119 @@ class FunctionStoreContract(ABC):
 
         self.run(scenario)
 
+    def test_a_policy_is_kept_for_what_is_there(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f")
+            policies = {
+                qualifier: make_policy(f'{{"Id":"{qualifier} ü"}}') for qualifier in (None, "1", "live")
+            }
+            for qualifier, policy in policies.items():
+                with pytest.raises(Conflict):
+                    await store.replace_policy(head.key, qualifier, policy, None)
+            await store.create(head, published_of(head, 1))
+            await store.create_alias(make_alias(head.key, "live", "1"))
+            for qualifier, policy in policies.items():
+                assert await store.load_policy(head.key, qualifier) is None
+                await store.replace_policy(head.key, qualifier, policy, None)
+            for qualifier, policy in policies.items():
+                assert await store.load_policy(head.key, qualifier) == policy
+            # A version is called $LATEST, and still the function's own policy is not its.
+            assert await store.load_policy(head.key, "$LATEST") is None
+            for absent in ("2", "other", "007", "0"):
+                with pytest.raises(Conflict):
+                    await store.replace_policy(head.key, absent, make_policy(), None)
+            await store.replace_policy(head.key, "1", None, policies["1"].revision_id)
+            found = {qualifier: await store.load_policy(head.key, qualifier) for qualifier in policies}
+            assert found == {**policies, "1": None}
+
+        self.run(scenario)
+
+    def test_a_policy_is_replaced_only_as_expected(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f")
+            await store.create(head)
+            first, second = make_policy(), make_policy()
+
+            async def refused(policy: StoredPolicy | None, expected: str | None) -> None:
+                with pytest.raises(Conflict):
+                    await store.replace_policy(head.key, None, policy, expected)
+
+            await refused(first, second.revision_id)
+            await refused(None, second.revision_id)
+            await store.replace_policy(head.key, None, first, None)
+            await refused(second, None)
+            await refused(second, second.revision_id)
+            await refused(None, second.revision_id)
+            await refused(None, None)
+            assert await store.load_policy(head.key, None) == first
+            await store.replace_policy(head.key, None, second, first.revision_id)
+            assert await store.load_policy(head.key, None) == second
+            await store.replace_policy(head.key, None, None, second.revision_id)
+            assert await store.load_policy(head.key, None) is None
+
+        self.run(scenario)
+
+    def test_one_of_many_competing_policies_wins(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f")
+            await store.create(head)
+            expected = None
+            for _ in range(2):
+                rivals = [make_policy() for _ in range(20)]
+                outcomes = await asyncio.gather(
+                    *(store.replace_policy(head.key, None, rival, expected) for rival in rivals),
+                    return_exceptions=True,
+                )
+                assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 19
+                winner = rivals[outcomes.index(None)]
+                assert await store.load_policy(head.key, None) == winner
+                expected = winner.revision_id
+
+        self.run(scenario)
+
+    def test_a_policy_goes_with_what_it_belongs_to(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head, other = make_head("f"), make_head("g")
+            for each in (head, other):
+                await store.create(each, published_of(each, 1))
+                await store.create_alias(make_alias(each.key, "live", "$LATEST"))
+                for qualifier in (None, "1", "live"):
+                    await store.replace_policy(each.key, qualifier, make_policy(), None)
+
+            async def left(key: FunctionKey) -> list[str | None]:
+                return [one for one in (None, "1", "live") if await store.load_policy(key, one)]
+
+            await store.delete_version(head.key, "1")
+            assert await left(head.key) == [None, "live"]
+            await store.delete_alias(head.key, "live")
+            await store.create_alias(make_alias(head.key, "live", "$LATEST"))
+            assert await left(head.key) == [None]
+            await store.replace_policy(head.key, "live", make_policy(), None)
+            await store.delete(head.key)
+            again = make_head("f")
+            await store.create(again, published_of(again, 1))
+            await store.create_alias(make_alias(head.key, "live", "1"))
+            assert await left(head.key) == []
+            assert await left(other.key) == [None, "1", "live"]
+
+        self.run(scenario)
+
+    def test_an_alias_that_moves_and_a_function_that_changes_keep_their_policies(self) -> None:
+        async def scenario(store: FunctionStore) -> None:
+            head = make_head("f")
+            await store.create(head, published_of(head, 1))
+            alias = make_alias(head.key, "live", "$LATEST")
+            await store.create_alias(alias)
+            policies = {qualifier: make_policy() for qualifier in (None, "live")}
+            for qualifier, policy in policies.items():
+                await store.replace_policy(head.key, qualifier, policy, None)
+            await store.replace_alias(make_alias(head.key, "live", "1"), alias.revision_id)
+            await store.replace(renewed(head), head.revision_id)
+            for qualifier, policy in policies.items():
+                assert await store.load_policy(head.key, qualifier) == policy
+
+        self.run(scenario)
+
     def test_change_feed_tells_each_change_before_its_writer_resumes(self) -> None:
         async def scenario(store: FunctionStore) -> None:
             heard: list[str | None] = []
@@ -627,12 +746,18 @@ class FunctionStoreContract(ABC):
             await store.delete_provisioned(head.key, "1")
             await store.delete_provisioned(head.key, "1")
             assert heard[4:] == ["1", "1"]
+            policies = [make_policy(), make_policy()]
+            for qualifier in (None, "1"):
+                await store.replace_policy(head.key, qualifier, policies[0], None)
+                await store.replace_policy(head.key, qualifier, policies[1], policies[0].revision_id)
+                await store.replace_policy(head.key, qualifier, None, policies[1].revision_id)
+            assert heard[6:] == [*["$LATEST"] * 3, *["1"] * 3]
             await store.delete_version(head.key, "1")
-            assert heard[6:] == ["1"]
+            assert heard[12:] == ["1"]
             await store.delete(head.key)
-            assert heard[7:] == [None]
+            assert heard[13:] == [None]
             # Of a version the head comes along as it is stored.
-            assert heads == [head, after, *[None] * 6]
+            assert heads == [head, after, *[None] * 12]
 
         self.run(scenario)
 
@@ -654,6 +779,10 @@ class FunctionStoreContract(ABC):
             # Whoever tries events asks for this each time.
             await store.put_event_config(make_event_config(head.key, "$LATEST"))
             await store.delete_event_config(head.key, "$LATEST")
+            with pytest.raises(Conflict):
+                await store.replace_policy(head.key, None, make_policy(), "another revision")
+            with pytest.raises(Conflict):
+                await store.replace_policy(head.key, "1", make_policy(), None)
             assert heard == []
 
         self.run(scenario)
@@ -676,14 +805,17 @@ class DurableFunctionStoreContract(FunctionStoreContract):
 
     def test_opened_again_it_holds_the_same(self) -> None:
         heads = [make_head(f"f{number}") for number in range(5)]
+        policy = make_policy()
 
         async def fill(store: FunctionStore) -> None:
             for head in heads:
                 await store.create(head)
             await store.delete(heads[0].key)
+            await store.replace_policy(heads[1].key, None, policy, None)
 
         async def look(store: FunctionStore) -> None:
             assert await store.page(ACCOUNT, REGION, after="", limit=50) == heads[1:]
+            assert await store.load_policy(heads[1].key, None) == policy
 
         self.run(fill)
         self.run(look)

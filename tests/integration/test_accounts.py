@@ -48,6 +48,9 @@ CALLS: dict[str, dict[str, Any]] = {
     "GetFunctionEventInvokeConfig": {},
     "DeleteFunctionEventInvokeConfig": {},
     "ListFunctionEventInvokeConfigs": {},
+    "AddPermission": {"StatementId": "other", "Action": "lambda:InvokeFunction", "Principal": "*"},
+    "RemovePermission": {"StatementId": "own"},
+    "GetPolicy": {},
 }
 # The same for those that name it by its ARN alone.
 BY_ARN: dict[str, dict[str, Any]] = {
@@ -79,6 +82,12 @@ def create(client: Any, mark: str) -> None:
     client.publish_version(FunctionName="my-function")
     client.create_alias(FunctionName="my-function", Name="live", FunctionVersion="1")
     client.put_function_event_invoke_config(FunctionName="my-function", MaximumRetryAttempts=0)
+    client.add_permission(
+        FunctionName="my-function",
+        StatementId="own",
+        Action="lambda:InvokeFunction",
+        Principal="s3.amazonaws.com",
+    )
     one = {"FunctionName": "my-function", "Qualifier": "1"}
     client.put_provisioned_concurrency_config(**one, ProvisionedConcurrentExecutions=1)
     while client.get_provisioned_concurrency_config(**one)["Status"] != "READY":
@@ -125,6 +134,7 @@ def everything(client: Any) -> str:
         client.list_aliases(FunctionName="my-function"),
         client.list_function_event_invoke_configs(FunctionName="my-function"),
         client.list_provisioned_concurrency_configs(FunctionName="my-function"),
+        client.get_policy(FunctionName="my-function"),
         client.list_functions(),
         client.get_account_settings(),
     ]

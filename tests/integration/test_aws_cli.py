@@ -205,3 +205,28 @@ def test_the_cli_ends_with_an_error_that_tells_code_and_text(
     refused = aws("invoke", *named, "out.json", succeeds=False)
     assert refused.returncode in {254, 255}
     assert f"An error occurred ({code}) when calling the Invoke operation: {text}" in refused.stderr
+
+
+def test_the_cli_adds_shows_and_removes_a_permission(aws: Aws, server: RunningServer) -> None:
+    name = Functions(server.client())("def handler(event, context): return event")
+    server.client().create_alias(FunctionName=name, Name="live", FunctionVersion="$LATEST")
+    target = ("--function-name", name, "--qualifier", "live")
+    done = aws(
+        "add-permission", *target, "--statement-id", "cross-account", "--action", "lambda:InvokeFunction",
+        "--principal", "111122223333", "--output", "text", "--query", "Statement",
+    )  # fmt: skip
+    written = done.stdout.rstrip("\n")
+    assert written == (
+        '{"Sid":"cross-account","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},'
+        '"Action":"lambda:InvokeFunction",'
+        f'"Resource":"arn:aws:lambda:us-east-1:000000000000:function:{name}:live"}}'
+    )
+
+    shown = _json(aws("get-policy", *target))
+    assert shown["Policy"] == f'{{"Version":"2012-10-17","Id":"default","Statement":[{written}]}}'
+    remove = ("remove-permission", *target, "--statement-id", "cross-account", "--revision-id")
+    assert "(PreconditionFailedException)" in aws(*remove, "stale", succeeds=False).stderr
+    aws(*remove, shown["RevisionId"])
+    done = aws("get-policy", *target, succeeds=False)
+    assert "The resource you requested does not exist." in done.stderr
+    server.client().delete_function(FunctionName=name)

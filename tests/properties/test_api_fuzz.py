@@ -92,6 +92,8 @@ def functions(caller: Caller) -> None:
         with contextlib.suppress(client.exceptions.ResourceConflictException):
             client.create_alias(FunctionName=name, Name="live", FunctionVersion="$LATEST")
         client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=1)
+        with contextlib.suppress(client.exceptions.ResourceConflictException):
+            client.add_permission(FunctionName=name, StatementId="s", Action="*", Principal="*")
         # What was drawn may have left no room for the next line.
         client.delete_function_concurrency(FunctionName=name)
     client.put_provisioned_concurrency_config(

@@ -93,6 +93,7 @@ def test_the_date_is_right_to_the_second(answers: Answers, clock: ManualClock) -
 ERRORS: list[tuple[ServiceError, int, dict[str, str]]] = [
     (errors.ResourceNotFoundException("x"), 404, {"Type": "User", "Message": "x"}),
     (errors.ResourceConflictException("x"), 409, {"Type": "User", "message": "x"}),
+    (errors.PolicyLengthExceededException("x"), 400, {"Type": "User", "message": "x"}),
     (errors.PreconditionFailedException("x"), 412, {"Type": "User", "message": "x"}),
     (errors.InvalidParameterValueException("x"), 400, {"Type": "User", "message": "x"}),
     (errors.InvalidRequestContentException("x"), 400, {"Type": "User", "message": "x"}),

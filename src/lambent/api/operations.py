@@ -16,6 +16,7 @@ from lambent.control import (
     concurrency,
     event_configs,
     functions,
+    permissions,
     provisioned,
     tags,
     versions,
@@ -105,5 +106,14 @@ OPERATIONS: dict[str, Operation] = {
     "ListFunctionEventInvokeConfigs": _operation(
         event_configs.list_function_event_invoke_configs, "FunctionName Marker MaxItems"
     ),
+    "AddPermission": _operation(
+        permissions.add_permission,
+        "FunctionName Qualifier StatementId Action Principal SourceArn SourceAccount PrincipalOrgID "
+        "EventSourceToken FunctionUrlAuthType InvokedViaFunctionUrl RevisionId",
+    ),
+    "RemovePermission": _operation(
+        permissions.remove_permission, "FunctionName Qualifier StatementId RevisionId"
+    ),
+    "GetPolicy": _operation(permissions.get_policy, "FunctionName Qualifier"),
     "GetAccountSettings": _operation(account.get_account_settings, ""),
 }

@@ -144,6 +144,17 @@ async def exists(services: Services, target: Target) -> bool:
     return await services.functions.load_alias(target.key, qualifier) is not None
 
 
+def not_found(target: Target) -> ResourceNotFoundException:
+    """Return the refusal of permissions and of provisioned concurrency, which tell aliases apart.
+
+    Source: docs/aws-behaviour.md, versions-permissions 5.2.
+    """
+    is_alias = not is_version(target.qualifier or LATEST)
+    return ResourceNotFoundException(
+        f"{'Cannot find alias arn' if is_alias else 'Function not found'}: {target.arn}"
+    )
+
+
 __all__ = [
     "ACTIVATIONS_AT_ONCE",
     "Call",
@@ -153,4 +164,5 @@ __all__ = [
     "exists",
     "find_target",
     "load_function",
+    "not_found",
 ]

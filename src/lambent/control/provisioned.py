@@ -12,16 +12,24 @@ import time
 from functools import partial
 
 from lambent.control.concurrency import unreserved_minimum
-from lambent.control.operation import Call, Output, Services, Target, exists, find_target, load_function
+from lambent.control.operation import (
+    Call,
+    Output,
+    Services,
+    Target,
+    exists,
+    find_target,
+    load_function,
+    not_found,
+)
 from lambent.control.paging import cut_page, page_size, parse_marker, render_marker
 from lambent.control.states import new_revision_id
 from lambent.model.errors import (
     InvalidParameterValueException,
     ProvisionedConcurrencyConfigNotFoundException,
     ResourceConflictException,
-    ResourceNotFoundException,
 )
-from lambent.model.functions import LATEST, Alias, is_version
+from lambent.model.functions import LATEST, Alias
 from lambent.model.provisioned import INIT_FAILURE, ProvisionedConfig, ProvisionedStatus, ProvisionedUse
 from lambent.storage.contracts import AliasMissing, Provisioning, VersionMissing
 
@@ -52,7 +60,7 @@ async def put_provisioned_concurrency_config(services: Services, call: Call) -> 
     try:
         await services.functions.put_provisioned(config, check)
     except (VersionMissing, AliasMissing):
-        raise _not_found(target) from None
+        raise not_found(target) from None
     allocated = services.provisioned_use(config).allocated
     return _render(config, ProvisionedUse(ProvisionedStatus.IN_PROGRESS, allocated))
 
@@ -185,14 +193,7 @@ def _find_target(call: Call, action: str, refusal: str) -> Target:
 
 async def _check_target(services: Services, target: Target) -> None:
     if not await exists(services, target):
-        raise _not_found(target)
-
-
-def _not_found(target: Target) -> ResourceNotFoundException:
-    is_alias = not is_version(target.qualifier or LATEST)
-    return ResourceNotFoundException(
-        f"{'Cannot find alias arn' if is_alias else 'Function not found'}: {target.arn}"
-    )
+        raise not_found(target)
 
 
 def _render(config: ProvisionedConfig, use: ProvisionedUse) -> Output:

@@ -23,6 +23,7 @@ from collections.abc import Mapping
 
 from lambent.model.errors import PreconditionFailedException, ResourceConflictException
 from lambent.model.functions import Alias, FunctionHead, FunctionVersion, State, UpdateStatus
+from lambent.storage.contracts import StoredPolicy
 
 CREATING = ("The function is being created.", "Creating")
 """Reason and its code, while created and while updated: AWS has one text for both."""
@@ -78,16 +79,26 @@ def settle(head: FunctionHead, failure: Reason | None) -> FunctionHead:
     )
 
 
-def check_revision(stored: FunctionHead | Alias, expected: str | None) -> None:
+def check_revision(
+    stored: FunctionHead | Alias | StoredPolicy | None,
+    expected: str | None,
+    *,
+    reader: str = "GetFunction/GetAlias",
+) -> None:
     """Refuse a change that was meant for another revision.
+
+    Args:
+        stored: what is to be changed; None has no revision.
+        expected: as the caller gave it, if at all.
+        reader: the operation that shows the latest.
 
     Raises:
         PreconditionFailedException: ``expected`` is given and not the latest.
     """
-    if expected is not None and expected != stored.revision_id:
+    if expected is not None and (stored is None or expected != stored.revision_id):
         raise PreconditionFailedException(
             "The Revision Id provided does not match the latest Revision Id. "
-            "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
+            f"Call the {reader} API to retrieve the latest Revision Id"
         )
 
 

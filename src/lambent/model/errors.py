@@ -6,6 +6,7 @@
     ├─ ValidationException            400  a member breaks the model's constraint
     ├─ InvalidParameterValueException 400  a value is well-formed and still wrong
     ├─ CodeStorageExceededException   400  the account's packages fill its quota
+    ├─ PolicyLengthExceededException  400  a resource policy is too long
     ├─ InvalidRequestContentException 400  body, client context or request id
     ├─ SerializationException         400  a member has another JSON type
     ├─ AccessDeniedException          403
@@ -91,6 +92,10 @@ class InvalidParameterValueException(ServiceError):
 
 class CodeStorageExceededException(ServiceError):
     """The account's packages would take more than it may store."""
+
+
+class PolicyLengthExceededException(ServiceError):
+    """A resource policy would be longer than it may be."""
 
 
 class InvalidRequestContentException(ServiceError):

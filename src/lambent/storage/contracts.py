@@ -105,6 +105,18 @@ class Provisioning(NamedTuple):
     account_provisioned: int
 
 
+class StoredPolicy(NamedTuple):
+    """A resource policy.
+
+    Attributes:
+        document: compact JSON.
+        revision_id: a UUID that changes with every change.
+    """
+
+    document: str
+    revision_id: str
+
+
 Check: TypeAlias = Callable[[Provisioning], None]
 """Refuses a write by what it raises. Called inside the write, perhaps twice and in another thread."""
 
@@ -114,8 +126,8 @@ class Change(NamedTuple):
 
     Attributes:
         key: the function.
-        qualifier: the version or alias that changed, or what is provisioned for it; None
-            when all of the function is gone.
+        qualifier: the version or alias that changed, what is provisioned for it, or its
+            policy (``$LATEST`` for the function's own); None when all of the function is gone.
         head: the version's head where that is what changed, as it is now; else None.
     """
 
@@ -128,7 +140,7 @@ OnChange: TypeAlias = Callable[[Change], None]
 
 
 class FunctionStore(Protocol):
-    """Heads of ``$LATEST`` and of published versions, aliases, and what is provisioned for them.
+    """Heads of ``$LATEST`` and of published versions, aliases, and what is provisioned and allowed for them.
 
     Every write is durable when it returns.
 
@@ -309,6 +321,36 @@ class FunctionStore(Protocol):
 
     async def with_provisioned(self) -> list[FunctionKey]:
         """Return every function that has some."""
+        ...
+
+    async def load_policy(self, key: FunctionKey, qualifier: str | None) -> StoredPolicy | None:
+        """Return the resource policy of exactly this version or alias, or None.
+
+        The function itself, which is called without a qualifier, is None; ``$LATEST`` never
+        has a policy.
+        """
+        ...
+
+    async def replace_policy(
+        self,
+        key: FunctionKey,
+        qualifier: str | None,
+        policy: StoredPolicy | None,
+        expected_revision_id: str | None,
+    ) -> None:
+        """Store a resource policy if the stored one still has ``expected_revision_id``.
+
+        It goes with what it belongs to.
+
+        Args:
+            key: the function.
+            qualifier: a version's number or an alias; None for the function itself.
+            policy: as it is to be; None to remove it.
+            expected_revision_id: as read before; None if there was no policy.
+
+        Raises:
+            Conflict: it has another one, or what the policy belongs to is not there.
+        """
         ...
 
     def subscribe(self, on_change: OnChange) -> None:

@@ -22,6 +22,7 @@ from lambent.storage.contracts import (
     Referenced,
     ReservedTooLittle,
     ReservedTooMuch,
+    StoredPolicy,
     Usage,
     VersionMissing,
 )
@@ -343,6 +344,43 @@ class SqliteFunctionStore:
     async def with_provisioned(self) -> list[FunctionKey]:
         """Return every function that has some."""
         return [FunctionKey(*row) for row in await self._database.scan(_SQL["with_provisioned"])]
+
+    # -- resource policies
+
+    async def load_policy(self, key: FunctionKey, qualifier: str | None) -> StoredPolicy | None:
+        """Return the resource policy of exactly this version or alias, or None."""
+        rows = self._database.read(_SQL["load_policy"], (*key, qualifier or ""))
+        return StoredPolicy(*rows[0]) if rows else None
+
+    async def replace_policy(
+        self,
+        key: FunctionKey,
+        qualifier: str | None,
+        policy: StoredPolicy | None,
+        expected_revision_id: str | None,
+    ) -> None:
+        """Store a resource policy, or remove it, durably, if the stored one is the expected one.
+
+        Raises:
+            Conflict: it is another one, or what the policy belongs to is not there.
+        """
+        assert qualifier != LATEST
+        place = (*key, qualifier or "")
+        row: tuple[object, ...]
+        if policy is None:
+            statement, row = _SQL["delete_policy"], (*place, expected_revision_id)
+        elif expected_revision_id is None:
+            statement, row = _SQL["create_policy"], (*place, policy.revision_id, policy.document)
+        else:
+            statement = _SQL["replace_policy"]
+            row = (policy.revision_id, policy.document, *place, expected_revision_id)
+
+        def apply(connection: sqlite3.Connection) -> None:
+            is_stored = connection.execute(statement, row).rowcount > 0
+            if not is_stored or not _is_there(connection, key, qualifier or LATEST):
+                raise Conflict(key.arn(qualifier))
+
+        await self._write(apply, Change(key, qualifier or LATEST))
 
     # -- ours
 

@@ -162,3 +162,24 @@ WHERE account = ? AND region = ? AND number = 0 AND reserved IS NULL;
 -- name: reserved_of
 SELECT reserved FROM functions
 WHERE account = ? AND region = ? AND name = ? AND number = 0;
+
+-- name: create_policy
+-- Changes no row when there is one.
+INSERT INTO policies (account, region, name, qualifier, revision_id, document)
+VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING;
+
+-- name: load_policy
+SELECT document, revision_id FROM policies
+WHERE account = ? AND region = ? AND name = ? AND qualifier = ?;
+
+-- name: replace_policy
+-- Compare-and-set, as above.
+UPDATE policies
+SET revision_id = ?, document = ?
+WHERE account = ? AND region = ? AND name = ? AND qualifier = ? AND revision_id = ?;
+
+-- name: delete_policy
+-- The same.
+DELETE FROM policies
+WHERE account = ? AND region = ? AND name = ? AND qualifier = ? AND revision_id = ?;
