@@ -253,6 +253,13 @@ class Server:
         flag="--data-dir",
         shown="the platform's user data directory",
     )
+    key_file: Path | None = _setting(
+        _FILE,
+        None,
+        "the keys that seal secrets in the data directory; made when missing, its owner's alone",
+        flag="--key-file",
+        shown="`keys` in the data directory",
+    )
     account: str = _setting(
         _text(r"\d{12}", "12 digits, as text"),
         "000000000000",

@@ -24,6 +24,7 @@ from lambent.api.connection import Listener
 from lambent.api.controls import Controls
 from lambent.api.dead_letters import DeadLetters
 from lambent.api.doors import Doors
+from lambent.api.identities import Identities
 from lambent.api.large_events import LargeEventCheck
 from lambent.api.origin import OriginCheck
 from lambent.api.service import Service
@@ -63,7 +64,10 @@ from lambent.storage.directory import (
 )
 from lambent.storage.event_queue import SqliteEventQueue
 from lambent.storage.files import FileCodeStore
+from lambent.storage.identities import SqliteIdentityStore
 from lambent.storage.logs import FileLogStore
+from lambent.storage.sealed_columns import KeyLost
+from lambent.storage.sealing import KeyFileUnusable, open_sealer
 from lambent.storage.sqlite import SqliteFunctionStore
 from lambent.tasks import Tasks
 
@@ -100,7 +104,14 @@ def run(settings: Settings) -> int:
         reason = error.strerror or str(error)
         sys.stderr.write(f"lambent: {error.filename + ': ' if error.filename else ''}{reason}\n")
         return 2
-    except (ConfigurationError, DataDirectoryDamaged, DataDirectoryInUse, DataDirectoryTooNew) as error:
+    except (
+        ConfigurationError,
+        DataDirectoryDamaged,
+        DataDirectoryInUse,
+        DataDirectoryTooNew,
+        KeyFileUnusable,
+        KeyLost,
+    ) as error:
         sys.stderr.write(f"lambent: {error}\n")
         return 2
     return 0
@@ -160,6 +171,7 @@ class _Storage:
     code: FileCodeStore
     logs: FileLogStore
     events: SqliteEventQueue
+    identities: SqliteIdentityStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +197,8 @@ class _Invocation:
 async def _open_storage(settings: Settings, clock: Clock, stack: AsyncExitStack) -> _Storage:
     directory = await open_directory(settings.server.data_dir or ":memory:", clock)
     stack.callback(directory.close)
-    functions = SqliteFunctionStore(directory)
+    sealer = open_sealer(directory, settings.server.key_file)
+    functions = SqliteFunctionStore(directory, sealer)
     code = FileCodeStore(directory, clock=clock)
     logs = FileLogStore(
         directory, max_bytes=settings.logs.max_bytes, retention_s=settings.logs.retention, clock=clock
@@ -199,7 +212,10 @@ async def _open_storage(settings: Settings, clock: Clock, stack: AsyncExitStack)
     came_back = await events.start()
     if came_back:
         _logger.warning("%d events ran when the last server ended; they run again", came_back)
-    return _Storage(directory, functions, code, logs, events)
+    identities = SqliteIdentityStore(directory, sealer)
+    stack.push_async_callback(identities.stop)
+    await identities.start()
+    return _Storage(directory, functions, code, logs, events, identities)
 
 
 async def _build_execution(
@@ -320,6 +336,7 @@ def _build_service(
             resolver=invocation.resolver,
             clock=clock,
         ),
+        identities=Identities(store=storage.identities, clock=clock, account=account, region=region),
         admin_token=settings.server.admin_token,
         account=account,
         region=region,

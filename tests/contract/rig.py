@@ -29,6 +29,7 @@ from lambent.model.functions import (
 from lambent.model.invocations import Caller
 from lambent.storage.directory import DataDirectory
 from lambent.storage.files import FileCodeStore
+from lambent.storage.sealing import open_sealer
 from lambent.storage.sqlite import SqliteFunctionStore
 
 ACCOUNT = "123456789012"
@@ -92,7 +93,7 @@ class Rig:
 
     def __init__(self, directory: DataDirectory) -> None:
         self.clock = ManualClock()
-        self.functions = SqliteFunctionStore(directory)
+        self.functions = SqliteFunctionStore(directory, open_sealer(directory))
         self.code = FileCodeStore(directory, clock=self.clock)
         self.prepared: list[FunctionVersion] = []
         self.fault: Exception | None = None

@@ -11,13 +11,14 @@ from tests.contract.function_store import DurableFunctionStoreContract, Function
 
 from lambent.storage.contracts import FunctionStore
 from lambent.storage.directory import DataDirectory
+from lambent.storage.sealing import open_sealer
 from lambent.storage.sqlite import SqliteFunctionStore
 
 
 @asynccontextmanager
 async def opened(location: str | Path) -> AsyncIterator[FunctionStore]:
     directory = DataDirectory.open(location)
-    store = SqliteFunctionStore(directory)
+    store = SqliteFunctionStore(directory, open_sealer(directory))
     try:
         await store.start()
         yield store

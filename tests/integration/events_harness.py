@@ -78,11 +78,13 @@ class _OwnersConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def control(server: RunningServer, method: str, rest: str, body: bytes | None = None) -> Reply:
-    """Ask ``/_lambent/dead-letters`` plus ``rest``."""
+def control(
+    server: RunningServer, method: str, rest: str, body: bytes | None = None, *, name: str = "dead-letters"
+) -> Reply:
+    """Ask ``/_lambent/``, the control's name and ``rest`` over the owner's socket."""
     connection = _OwnersConnection(server.data_dir / "control.sock")
     try:
-        connection.request(method, f"/_lambent/dead-letters{rest}", body)
+        connection.request(method, f"/_lambent/{name}{rest}", body)
         response = connection.getresponse()
         return Reply(response.status, json.loads(response.read()))
     finally:

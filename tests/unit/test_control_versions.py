@@ -19,6 +19,7 @@ from lambent.model.functions import FunctionKey, State
 from lambent.storage.contracts import Usage
 from lambent.storage.database import migrations
 from lambent.storage.directory import DataDirectory
+from lambent.storage.sealing import open_sealer
 from lambent.storage.sqlite import SqliteFunctionStore
 
 KEY = FunctionKey(ACCOUNT, REGION, "f")
@@ -101,7 +102,7 @@ def test_functions_of_a_data_directory_without_versions_are_kept(tmp_path: Path)
     database.close()
 
     async def look() -> None:
-        store = SqliteFunctionStore(directory)
+        store = SqliteFunctionStore(directory, open_sealer(directory))
         await store.start()
         assert await store.load(head.key) == head
         assert await store.unsettled() == [head]

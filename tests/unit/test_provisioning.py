@@ -20,6 +20,7 @@ from lambent.invocation.provisioning import Provisioner
 from lambent.model.functions import Alias, FunctionHead, State
 from lambent.model.provisioned import ProvisionedConfig
 from lambent.storage.directory import DataDirectory
+from lambent.storage.sealing import open_sealer
 from lambent.storage.sqlite import SqliteFunctionStore
 from lambent.tasks import Tasks
 from lambent.wire import frames
@@ -81,7 +82,7 @@ class Rig:
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[Rig]:
     directory = DataDirectory.open(":memory:")
-    store = SqliteFunctionStore(directory)
+    store = SqliteFunctionStore(directory, open_sealer(directory))
     await store.start()
     tasks = Tasks()
     try:

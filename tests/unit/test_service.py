@@ -22,6 +22,7 @@ from lambent.api.authenticate import Authenticator
 from lambent.api.codec import Codec
 from lambent.api.controls import Controls
 from lambent.api.dead_letters import DeadLetters
+from lambent.api.identities import Identities
 from lambent.api.large_events import LargeEventCheck
 from lambent.api.origin import OriginCheck
 from lambent.api.request import Request
@@ -130,6 +131,7 @@ class Front:
             is_ready=lambda: True,
             stats=cast("Any", None),
             dead_letters=cast("DeadLetters", None),
+            identities=cast("Identities", None),
             admin_token=None,
             account=ACCOUNT,
             region=REGION,

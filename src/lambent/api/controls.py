@@ -19,6 +19,7 @@ from lambent import __version__
 from lambent.api.answers import Answers
 from lambent.api.connection import Exchange
 from lambent.api.dead_letters import DeadLetters
+from lambent.api.identities import Identities
 from lambent.api.request import Request
 from lambent.clock import Clock
 from lambent.control.code import open_link
@@ -33,6 +34,7 @@ from lambent.model.functions import FunctionKey
 from lambent.storage.contracts import LogStore
 
 _CONGESTED_S = 0.1
+_WITH_POST = frozenset((b"dead-letters", b"iam"))
 
 
 class Controls:
@@ -44,6 +46,7 @@ class Controls:
         stats: makes the document of ``stats`` for an account and a region, or for all of
             them where that is None; ``observability/stats.py`` describes it.
         dead_letters: answers ``dead-letters``.
+        identities: answers ``iam``.
         admin_token: opens the controls over the network; None leaves only the socket.
     """
 
@@ -58,6 +61,7 @@ class Controls:
         is_ready: Callable[[], bool],
         stats: Callable[[str | None, str | None], Awaitable[Mapping[str, object]]],
         dead_letters: DeadLetters,
+        identities: Identities,
         admin_token: str | None,
         account: str,
         region: str,
@@ -70,6 +74,7 @@ class Controls:
         self._is_ready = is_ready
         self._stats = stats
         self._dead_letters = dead_letters
+        self._identities = identities
         self._admin_token = admin_token
         self._account = account
         self._region = region
@@ -81,7 +86,7 @@ class Controls:
             ServiceError: the path is not served, or not to this caller.
         """
         name, _, rest = request.path.removeprefix(b"/_lambent/").partition(b"/")
-        if request.method != b"GET" and name != b"dead-letters":
+        if request.method != b"GET" and name not in _WITH_POST:
             raise UnknownOperationException(status=405)
         query = dict(request.query_pairs())
         match name:
@@ -104,6 +109,10 @@ class Controls:
             case b"dead-letters":
                 self._authorize(request)
                 body = await self._dead_letters.answer(request, rest, query, self._place(query))
+                return self._render(request, request_id, body, "application/json")
+            case b"iam":
+                self._authorize(request)
+                body = await self._identities.answer(request.method, rest, query, request.body)
                 return self._render(request, request_id, body, "application/json")
         raise UnknownOperationException
 

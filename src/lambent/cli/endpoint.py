@@ -50,6 +50,10 @@ _ACCOUNT = re.compile(r"\d{12}", re.ASCII)
 _START = "Start a server with `lambent serve`, or say where one is with --endpoint or LAMBENT_ENDPOINT."
 
 
+class NoServer(CommandError):
+    """No server is there; nothing was sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Identity:
     """What a call is signed with; ``access_key_id`` is None for unsigned calls."""
@@ -76,6 +80,11 @@ class Endpoint:
     region: str | None
     settings: Settings
     _warned: set[str] = field(default_factory=set, repr=False)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is the server of this machine's settings that is meant, or another on this machine."""
+        return self.url == local_endpoint(self.settings) or is_loopback(self._address.hostname or "")
 
     # ------------------------------------------------------------------ AWS's API
 
@@ -169,8 +178,8 @@ class Endpoint:
         code, message = details.get("Code", "error"), details.get("Message", "")
         return CommandError(f"{code}: {message}" if message else str(code), *hints)
 
-    def _unreachable(self) -> CommandError:
-        return CommandError(f"No server answers at {self.url}.", _START)
+    def _unreachable(self) -> NoServer:
+        return NoServer(f"No server answers at {self.url}.", _START)
 
     # ------------------------------------------------------------------ our own controls
 
@@ -184,7 +193,13 @@ class Endpoint:
 
     @contextmanager
     def control(
-        self, path: str, query: Mapping[str, str], *, body: object = None, endless: bool = False
+        self,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        body: object = None,
+        endless: bool = False,
+        placed: bool = True,
     ) -> Iterator[http.client.HTTPResponse]:
         """Ask one of the server's own controls, or tell it to do something.
 
@@ -193,19 +208,27 @@ class Endpoint:
 
         Args:
             path: percent-encoded.
-            query: further to account and region, which are added.
+            query: further to account and region.
             body: of a POST, to be sent as JSON; a GET without one.
             endless: the answer may take any time: no timeout.
+            placed: add the account and region in which the caller acts.
+
+        Raises:
+            NoServer: none is there.
         """
-        identity = self.identity
-        asked = dict(query)
-        if identity.access_key_id and _ACCOUNT.fullmatch(identity.access_key_id):
-            asked["account"] = identity.access_key_id
-        if identity.region:
-            asked["region"] = identity.region
+        asked = {**query, **(self._place() if placed else {})}
         timeout_s = None if endless else _READ_TIMEOUT_S
         with self._ask(self._control_connection(timeout_s), path, asked, body) as response:
             yield response
+
+    def _place(self) -> dict[str, str]:
+        identity = self.identity
+        place = {}
+        if identity.access_key_id and _ACCOUNT.fullmatch(identity.access_key_id):
+            place["account"] = identity.access_key_id
+        if identity.region:
+            place["region"] = identity.region
+        return place
 
     def _control_connection(self, timeout_s: float | None) -> http.client.HTTPConnection:
         server = self.settings.server
@@ -218,7 +241,7 @@ class Endpoint:
             )
         path = server.data_dir / "control.sock"
         if not path.exists():
-            raise CommandError(
+            raise NoServer(
                 f"No server is running on {server.data_dir}: there is no control socket.",
                 "Name the server's data directory with --data-dir or LAMBENT_SERVER_DATA_DIR,",
                 "or set server.admin_token (LAMBENT_SERVER_ADMIN_TOKEN), for the server and here.",
@@ -253,7 +276,7 @@ class Endpoint:
             if response.status >= 300:
                 raise _control_refused(response)
             yield response
-        except ConnectionRefusedError as error:
+        except (ConnectionRefusedError, FileNotFoundError) as error:
             raise self._unreachable() from error
         except BrokenPipeError:
             # Whoever reads our output has gone; click ends the command.

@@ -8,6 +8,8 @@ import lambent
 from lambent.cli.alias import alias
 from lambent.cli.deploy import deploy
 from lambent.cli.dlq import dlq
+from lambent.cli.drop_sealed import drop_sealed
+from lambent.cli.iam import iam
 from lambent.cli.invoke import invoke
 from lambent.cli.list import list_functions
 from lambent.cli.logs import logs
@@ -34,5 +36,5 @@ def main() -> None:
     """
 
 
-for _verb in (serve, deploy, invoke, logs, top, list_functions, publish, alias, dlq, rm):
+for _verb in (serve, deploy, invoke, logs, top, list_functions, publish, alias, dlq, rm, iam, drop_sealed):
     main.add_command(_verb)

@@ -59,12 +59,21 @@ class Database:
         durable: whether a commit waits for the disk; False only for a directory
             that does not outlive the process.
         schema: folder of the migrations, below ``migrations/``; "" for that folder itself.
+        on_open: called with the writer's connection each time it was opened, after the migrations.
     """
 
-    def __init__(self, path: Path, *, durable: bool = True, schema: str = "") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durable: bool = True,
+        schema: str = "",
+        on_open: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> None:
         self._path = path
         self._durable = durable
         self._schema = schema
+        self._on_open = on_open
         self._writes: queue.SimpleQueue[_Write[Any] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._reader: sqlite3.Connection | None = None
@@ -192,6 +201,8 @@ class Database:
             # After a checkpoint the log shrinks to this again (bytes).
             connection.execute("PRAGMA journal_size_limit = 67108864")
             _migrate(connection, self._schema)
+            if self._on_open is not None:
+                self._on_open(connection)
             if self._durable:
                 sync_directory(self._path.parent)
         except sqlite3.DatabaseError as error:

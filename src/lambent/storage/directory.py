@@ -5,6 +5,7 @@
     <root>/                     0700
       lock                      held by the running server; its text is the server's pid
       format                    number of this layout
+      keys                      what is sealed is sealed with these (storage/sealing.py); may lie elsewhere
       state.db, -wal, -shm      functions (storage/sqlite.py)
       events.db, -wal, -shm     waiting events and dead letters (storage/event_queue.py)
       events.ballast            room for the event queue on a full disk (storage/ballast.py)
@@ -112,6 +113,11 @@ class DataDirectory:
     def database(self) -> Path:
         """The SQLite database."""
         return self.root / "state.db"
+
+    @property
+    def keys(self) -> Path:
+        """The key file, unless a setting puts it elsewhere."""
+        return self.root / "keys"
 
     @property
     def events(self) -> Path:

@@ -22,19 +22,22 @@ from lambent.storage.contracts import (
     Referenced,
     ReservedTooLittle,
     ReservedTooMuch,
+    StorageFailed,
     StoredPolicy,
     Usage,
     VersionMissing,
 )
 from lambent.storage.database import Database, load_statements
 from lambent.storage.directory import DataDirectory
+from lambent.storage.sealed_columns import keep_sealed
+from lambent.storage.sealing import Sealer, Unsealable
+from lambent.storage.stored_heads import decode_head, encode_head
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
 _SQL = load_statements("functions")
-_decode = msgspec.json.Decoder(FunctionHead).decode
 _decode_alias = msgspec.json.Decoder(Alias).decode
 _decode_event_config = msgspec.json.Decoder(EventInvokeConfig).decode
 _decode_provisioned = msgspec.json.Decoder(ProvisionedConfig).decode
@@ -47,10 +50,20 @@ class SqliteFunctionStore:
     """Functions, versions and aliases in the data directory's database, and what is configured for them.
 
     Implements :class:`lambent.storage.contracts.FunctionStore`.
+
+    Args:
+        directory: opened data directory; ``state.db`` in it is ours.
+        sealer: seals the environment variables.
     """
 
-    def __init__(self, directory: DataDirectory) -> None:
-        self._database = Database(directory.database, durable=not directory.temporary)
+    def __init__(self, directory: DataDirectory, sealer: Sealer) -> None:
+        path = directory.database
+        self._database = Database(
+            path,
+            durable=not directory.temporary,
+            on_open=lambda connection: keep_sealed(connection, path, sealer),
+        )
+        self._sealer = sealer
         self._subscribers: list[OnChange] = []
 
     async def start(self) -> None:
@@ -58,6 +71,7 @@ class SqliteFunctionStore:
 
         Raises:
             DataDirectoryTooNew: a newer program has written it.
+            KeyLost: it holds values that are sealed with a key that is not at hand.
         """
         await self._database.start()
 
@@ -77,18 +91,18 @@ class SqliteFunctionStore:
         Raises:
             AlreadyExists: the key is taken.
         """
+        rows = [self._row(each) for each in (head, published) if each is not None]
 
         def apply(connection: sqlite3.Connection) -> None:
-            _insert(connection, head)
-            if published is not None:
-                _insert(connection, published)
+            for row in rows:
+                _insert(connection, head.key, row)
 
         await self._write(apply, Change(head.key, LATEST, head))
 
     async def load(self, key: FunctionKey, version: str = LATEST) -> FunctionHead | None:
         """Return the stored head, or None."""
         rows = self._database.read(_SQL["load"], (*key, _number(version)))
-        return _decode(rows[0][0]) if rows else None
+        return self._decode(rows[0]) if rows else None
 
     async def replace(
         self,
@@ -105,7 +119,8 @@ class SqliteFunctionStore:
             ReservedTooLittle: ``head`` reserves less than is provisioned for the function.
             ReservedTooMuch: more than ``reserved_at_most`` of the account's would be set aside.
         """
-        row = (*_columns(head), *head.key, _number(head.version), expected_revision_id)
+        row = (*self._columns(head), *head.key, _number(head.version), expected_revision_id)
+        version_row = None if published is None else self._row(published)
 
         def apply(connection: sqlite3.Connection) -> None:
             if connection.execute(_SQL["replace"], row).rowcount == 0:
@@ -118,8 +133,8 @@ class SqliteFunctionStore:
                 aside = sum(_set_aside(connection, head.key))
                 if aside > reserved_at_most:
                     raise ReservedTooMuch(aside)
-            if published is not None:
-                _insert(connection, published)
+            if version_row is not None:
+                _insert(connection, head.key, version_row)
 
         await self._write(apply, Change(head.key, head.version, head))
 
@@ -152,18 +167,20 @@ class SqliteFunctionStore:
 
     async def page(self, account: str, region: str, *, after: str, limit: int) -> list[FunctionHead]:
         """Return up to ``limit`` heads of ``$LATEST`` with a name above ``after``, in byte order of name."""
-        return [_decode(row[0]) for row in self._database.read(_SQL["page"], (account, region, after, limit))]
+        return [
+            self._decode(row) for row in self._database.read(_SQL["page"], (account, region, after, limit))
+        ]
 
     async def page_all(
         self, account: str, region: str, *, after: tuple[str, int], limit: int
     ) -> list[FunctionHead]:
         """Return up to ``limit`` heads behind a name and number, in that order; ``$LATEST`` has number 0."""
         rows = self._database.read(_SQL["page_all"], (account, region, *after, limit))
-        return [_decode(row[0]) for row in rows]
+        return [self._decode(row) for row in rows]
 
     async def versions(self, key: FunctionKey, *, after: int, limit: int) -> list[FunctionHead]:
         """Return up to ``limit`` heads of one function with a number above ``after``; ``$LATEST`` has 0."""
-        return [_decode(row[0]) for row in self._database.read(_SQL["versions"], (*key, after, limit))]
+        return [self._decode(row) for row in self._database.read(_SQL["versions"], (*key, after, limit))]
 
     async def usage(self, account: str, region: str) -> Usage:
         """Return what an account has in a region."""
@@ -172,11 +189,11 @@ class SqliteFunctionStore:
 
     async def reserved(self) -> list[FunctionHead]:
         """Return the head of ``$LATEST`` of every function that has reserved concurrency."""
-        return [_decode(row[0]) for row in await self._database.scan(_SQL["reserved"])]
+        return [self._decode(row) for row in await self._database.scan(_SQL["reserved"])]
 
     async def unsettled(self) -> list[FunctionHead]:
         """Return every head left Pending or with an update in progress."""
-        return [_decode(row[0]) for row in await self._database.scan(_SQL["unsettled"])]
+        return [self._decode(row) for row in await self._database.scan(_SQL["unsettled"])]
 
     async def elsewhere(self, name: str) -> list[FunctionKey]:
         """Return up to 10 keys of that name in any account and region."""
@@ -384,6 +401,19 @@ class SqliteFunctionStore:
 
     # -- ours
 
+    def _row(self, head: FunctionHead) -> tuple[object, ...]:
+        return (*head.key, _number(head.version), *self._columns(head))
+
+    def _columns(self, head: FunctionHead) -> tuple[object, ...]:
+        stored = encode_head(head, self._sealer)
+        return head.revision_id, head.settled, head.latest.code.size, head.reserved_concurrency, *stored
+
+    def _decode(self, row: tuple[str, bytes | None]) -> FunctionHead:
+        try:
+            return decode_head(*row, self._sealer)
+        except Unsealable as error:
+            raise StorageFailed(str(error)) from error
+
     async def _write(self, apply: Callable[[sqlite3.Connection], None], change: Change) -> None:
         await self._database.write(apply, on_commit=lambda: self._announce(change))
 
@@ -408,14 +438,9 @@ class _Absent(Exception):
     """There was nothing to delete, and so nothing to announce."""
 
 
-def _insert(connection: sqlite3.Connection, head: FunctionHead) -> None:
-    row = (*head.key, _number(head.version), *_columns(head))
+def _insert(connection: sqlite3.Connection, key: FunctionKey, row: tuple[object, ...]) -> None:
     if connection.execute(_SQL["create"], row).rowcount == 0:
-        raise AlreadyExists(head.key)
-
-
-def _columns(head: FunctionHead) -> tuple[object, ...]:
-    return head.revision_id, head.settled, head.latest.code.size, head.reserved_concurrency, _render(head)
+        raise AlreadyExists(key)
 
 
 def _check_versions(connection: sqlite3.Connection, alias: Alias) -> None:
@@ -459,7 +484,7 @@ def _numbers(alias: Alias) -> tuple[int, int | None]:
     return number, others[0] if others else None
 
 
-def _render(stored: FunctionHead | Alias | EventInvokeConfig | ProvisionedConfig) -> str:
+def _render(stored: Alias | EventInvokeConfig | ProvisionedConfig) -> str:
     return _encode(stored).decode()
 
 

@@ -3,18 +3,20 @@
 
 -- name: create
 -- Changes no row when the key is taken.
-INSERT INTO functions (account, region, name, number, revision_id, settled, code_bytes, reserved, document)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO functions (
+    account, region, name, number, revision_id, settled, code_bytes, reserved, document, sealed
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING;
 
 -- name: load
-SELECT document FROM functions
+SELECT document, sealed FROM functions
 WHERE account = ? AND region = ? AND name = ? AND number = ?;
 
 -- name: replace
 -- Compare-and-set: changes no row when another revision is stored, or none.
 UPDATE functions
-SET revision_id = ?, settled = ?, code_bytes = ?, reserved = ?, document = ?
+SET revision_id = ?, settled = ?, code_bytes = ?, reserved = ?, document = ?, sealed = ?
 WHERE account = ? AND region = ? AND name = ? AND number = ? AND revision_id = ?;
 
 -- name: delete
@@ -26,17 +28,17 @@ DELETE FROM functions
 WHERE account = ? AND region = ? AND name = ? AND number = ?;
 
 -- name: page
-SELECT document FROM functions
+SELECT document, sealed FROM functions
 WHERE account = ? AND region = ? AND number = 0 AND name > ?
 ORDER BY name LIMIT ?;
 
 -- name: page_all
-SELECT document FROM functions
+SELECT document, sealed FROM functions
 WHERE account = ? AND region = ? AND (name, number) > (?, ?)
 ORDER BY name, number LIMIT ?;
 
 -- name: versions
-SELECT document FROM functions
+SELECT document, sealed FROM functions
 WHERE account = ? AND region = ? AND name = ? AND number > ?
 ORDER BY number LIMIT ?;
 
@@ -45,10 +47,10 @@ SELECT functions, code_bytes, reserved FROM usage
 WHERE account = ? AND region = ?;
 
 -- name: reserved
-SELECT document FROM functions WHERE reserved IS NOT NULL;
+SELECT document, sealed FROM functions WHERE reserved IS NOT NULL;
 
 -- name: unsettled
-SELECT document FROM functions WHERE settled = 0;
+SELECT document, sealed FROM functions WHERE settled = 0;
 
 -- name: elsewhere
 SELECT account, region, name FROM functions
