@@ -13,20 +13,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 TESTS = (
     "tests/properties/test_api_fuzz.py",
     "tests/properties/test_connection_fuzz.py",
+    "tests/properties/test_sigv4.py",
     "tests/properties/test_versions_model.py",
 )
 EXAMPLES = "20000"
 
 
-def main() -> int:
-    examples = sys.argv[1] if len(sys.argv) > 1 else EXAMPLES
-    command = [sys.executable, "-m", "pytest", "-q", "--durations=0", "-o", "faulthandler_timeout=0", *TESTS]
+def run(tests: Sequence[str], examples: str) -> int:
+    """Run tests with so many examples each; return the exit status."""
+    command = [sys.executable, "-m", "pytest", "-q", "--durations=0", "-o", "faulthandler_timeout=0", *tests]
     return subprocess.run(command, check=False, env={**os.environ, "FUZZ_EXAMPLES": examples}).returncode
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(TESTS, sys.argv[1] if len(sys.argv) > 1 else EXAMPLES))

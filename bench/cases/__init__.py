@@ -17,6 +17,7 @@ from bench.cases import (
     memory,
     one_core,
     overload,
+    signature,
     warm,
 )
 from bench.figures import Figure
@@ -33,5 +34,6 @@ CASES: dict[str, Callable[[Options], list[Figure]]] = {
     "large": large.run,
     "overload": overload.run,
     "admission": admission.run,
+    "signature": signature.run,
     "events": events.run,
 }

@@ -107,6 +107,13 @@ LAYER_ARCHITECTURES_COUNT = Limit(2, "count", _LAYERS)
 POLICY_BYTES = Limit(20_480, "bytes", "docs/aws-behaviour.md, versions-permissions 5.6")
 ALIAS_WEIGHTS_COUNT = Limit(1, "count", "docs/aws-behaviour.md, versions-permissions 5.2")
 
+# -- Signatures ----------------------------------------------------------------
+
+# To both sides of a signature's time.
+SIGNATURE_WINDOW_S = Limit(300, "s", "docs/aws-behaviour.md, versions-permissions 5.5")
+PRESIGNED_S_MIN = Limit(1, "s", "docs/aws-behaviour.md, versions-permissions 5.8")
+PRESIGNED_S_MAX = Limit(604_800, "s", "docs/aws-behaviour.md, versions-permissions 5.8")
+
 # -- Event invocations ---------------------------------------------------------
 
 EVENT_RETRIES_MAX = Limit(2, "count", _ASYNC)

@@ -14,7 +14,9 @@ from lambent.model.invocations import Caller
 def _identify(authorization: str | None, target: str = "/") -> Caller:
     headers = {} if authorization is None else {b"authorization": authorization.encode()}
     request = Request(b"GET", target.encode(), headers)
-    return Authenticator("000000000000", "us-east-1").identify(request)
+    caller = Authenticator("000000000000", "us-east-1").identify(request)
+    assert caller is not None
+    return caller
 
 
 def _signed(scope: str) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from tests.contract.rig import ACCOUNT, REGION, Rig, open_rig
 
 from lambent.api.answers import Answers
-from lambent.api.authenticate import Authenticator
+from lambent.api.authenticate import SMALL_BODY_BYTES, Authenticator, SignatureAuthenticator
 from lambent.api.codec import Codec
 from lambent.api.controls import Controls
 from lambent.api.dead_letters import DeadLetters
@@ -36,13 +37,16 @@ from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.invoker import Invoker
 from lambent.invocation.resolve import Resolver
 from lambent.model.errors import InvalidZipFileException
+from lambent.model.identities import Credential, root
 from lambent.model.invocations import Invocation, InvocationResult
 from lambent.observability.request_log import RequestLog
 from lambent.storage.contracts import LogEvent, LogStore, StorageFailed
 from lambent.tasks import Tasks
+from lambent.wire.sigv4 import Keys, Scope, hash_body, sign
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function"
 SEED = 7
+KEY = Credential("AKIDEXAMPLE", "s", root(ACCOUNT))
 INVOKE = "/2015-03-31/functions/{}/invocations"
 
 
@@ -119,6 +123,8 @@ class Front:
     """A service over a rig's stores; one invocation at a time may run."""
 
     def __init__(self, rig: Rig, tasks: Tasks) -> None:
+        self._clock = rig.clock
+        self.large_events = LargeEventCheck()
         self.environments = Environments()
         answers = Answers(rig.clock)
         resolver = Resolver(rig.functions, tasks, lambda _: None)
@@ -144,7 +150,7 @@ class Front:
             resolver=resolver,
             invoker=Invoker(Admission(1, rig.clock), cast("EnvironmentPool", self.environments)),
             dispatcher=cast("Dispatcher", None),
-            large_events=LargeEventCheck(),
+            large_events=self.large_events,
             services=rig.services,
             controls=self.controls,
             observer=RequestLog(rig.clock),
@@ -154,9 +160,31 @@ class Front:
             draw=random.Random(SEED).random,
         )
 
+    def check_signatures(self) -> None:
+        """Go on at level sigv4."""
+        find_credential = {credential.access_key_id: credential for credential in (KEY,)}.get
+        authenticator = SignatureAuthenticator(ACCOUNT, REGION, find_credential, self._clock)
+        self._service._authenticator = authenticator
+        self._service._is_checking = True
+
     def handle(self, request: Request, caller: Caller) -> None:
         """Hand one request over."""
         self._service.handle(request, caller)
+
+    async def send_signed(self, method: str, target: str, body: bytes = b"", *, secret: str = "s") -> Answer:
+        """Sign a request, hand it over and wait for its answer."""
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock.now()))
+        added = sign(
+            method.encode(),
+            target.encode(),
+            {b"host": b"127.0.0.1"},
+            hash_body(body),
+            keys=Keys(KEY.access_key_id, secret),
+            scope=Scope(stamp[:8], REGION),
+            timestamp=stamp,
+        )
+        headers = {name.decode(): value.decode() for name, value in added.items()}
+        return await self.send(method, target, body, **{"host": "127.0.0.1"} | headers)
 
     async def send(self, method: str, target: str, body: bytes = b"", **headers: str) -> Answer:
         """Hand one request over and wait for its answer."""
@@ -178,9 +206,11 @@ def run(tmp_path: Path) -> Run:
     @asynccontextmanager
     async def fronted(rig: Rig) -> AsyncIterator[Front]:
         tasks = Tasks()
+        front = Front(rig, tasks)
         try:
-            yield Front(rig, tasks)
+            yield front
         finally:
+            front.large_events.close()
             await tasks.close()
 
     def run(scenario: Callable[[Rig, Front], Awaitable[None]]) -> None:
@@ -404,5 +434,58 @@ def test_an_alias_draws_anew_for_each_call_and_tells_which_version_ran(run: Run)
             answer = await front.send("POST", f"{INVOKE.format('f')}?Qualifier=live")
             version, memory_mb = ("2", b"256") if drawn.random() < 0.3 else ("1", b"128")
             assert (answer.headers["x-amz-executed-version"], answer.body) == (version, memory_mb)
+
+    run(scenario)
+
+
+# -- level sigv4
+
+
+@pytest.mark.parametrize("size", [0, 2, SMALL_BODY_BYTES, SMALL_BODY_BYTES + 1, 2_000_000])
+def test_a_signed_event_of_any_size_runs_and_a_changed_one_never_does(run: Run, size: int) -> None:
+    async def scenario(rig: Rig, front: Front) -> None:
+        await create_function(rig.services, rig.create_call())
+        await rig.settled()
+        front.check_signatures()
+        event = b"1" * size
+        assert (await front.send_signed("POST", INVOKE.format("f"), event)).status == 200
+        answer = await front.send_signed("POST", INVOKE.format("f"), event, secret="other")
+        assert answer.refusal[:2] == (403, "InvalidSignatureException")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "refusal"),
+    [
+        ("POST", INVOKE.format("f"), (403, "MissingAuthenticationTokenException")),
+        ("POST", INVOKE.format("no%20name"), (403, "MissingAuthenticationTokenException")),
+        ("GET", "/2015-03-31/functions", (403, "MissingAuthenticationTokenException")),
+        ("POST", "/2014-11-13/functions/f/invoke-async/", (403, "MissingAuthenticationTokenException")),
+        ("POST", "/anything/invocations", (404, "UnknownOperationException")),
+        ("GET", "/anything", (404, "UnknownOperationException")),
+        ("POST", "/_lambent/functions/f/invocations", (404, "UnknownOperationException")),
+        ("GET", INVOKE.format("f"), (405, "UnknownOperationException")),
+    ],
+)
+def test_who_does_not_sign_is_told_what_is_no_path_and_nothing_else(
+    run: Run, method: str, target: str, refusal: tuple[int, str]
+) -> None:
+    # docs/aws-behaviour.md, versions-permissions 5.8.
+    async def scenario(rig: Rig, front: Front) -> None:
+        front.check_signatures()
+        answer = await front.send(method, target, b"x" * 100_000)
+        assert answer.refusal[:2] == refusal
+        if refusal[0] == 403:
+            assert answer.body == b'{"message":"Missing Authentication Token"}'
+
+    run(scenario)
+
+
+def test_nobody_signs_for_our_own_paths(run: Run) -> None:
+    async def scenario(rig: Rig, front: Front) -> None:
+        front.check_signatures()
+        assert (await front.send("GET", "/_lambent/health")).status == 200
+        assert (await front.send("GET", "/_lambent/stats")).refusal[:2] == (403, "AccessDeniedException")
 
     run(scenario)

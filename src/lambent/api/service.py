@@ -6,6 +6,7 @@ task of its own through the codec. No failure leaves without an AWS error code.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -29,18 +30,22 @@ from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.invoker import Invoker
 from lambent.invocation.resolve import Resolver
 from lambent.model.errors import (
+    AuthenticationError,
     ResourceNotFoundException,
     ServiceError,
     ServiceException,
     TooManyRequestsException,
+    UnknownOperationException,
 )
 from lambent.model.observer import NOBODY, Observer
 from lambent.tasks import Tasks
 from lambent.wire.headers import request_ids
+from lambent.wire.sigv4 import hash_body
 
 _logger = logging.getLogger("lambent.api")
 # As every path, this one may end in a slash.
 _INVOCATIONS = (b"/invocations", b"/invocations/")
+_OWN_PATHS = b"/_lambent/"
 
 
 class Service:
@@ -71,6 +76,7 @@ class Service:
     ) -> None:
         self._answers = answers
         self._authenticator = authenticator
+        self._is_checking = authenticator.is_checking
         self._origins = origins
         self._codec = codec
         self._invoke = InvokeOperation(
@@ -95,22 +101,30 @@ class Service:
 
     # -- connection.Handler
 
-    def handle(self, request: Request, exchange: Exchange) -> None:
-        """Answer a request, now or later."""
+    def handle(self, request: Request, exchange: Exchange, body_hash: bytes = b"") -> None:
+        """Answer a request, now or later; its body's hash is given where it has been made already."""
         call = Call(request, exchange, next(self._request_ids), NOBODY)
         path = request.path
         try:
-            call.caller = self._authenticator.identify(request)
+            # Our own paths have doors of their own; nobody signs for them.
+            if not self._is_checking or not path.startswith(_OWN_PATHS):
+                caller = self._authenticator.identify(request, body_hash)
+                if caller is None:
+                    self._tasks.start(self._hash_and_handle(request, exchange), "signature")
+                    return
+                call.caller = caller
             if not request.trusted:
                 self._origins.check(request.headers)
             if path.endswith(_INVOCATIONS) and request.method == b"POST":
                 call.operation = "Invoke"
                 if not self._invoke.start(call):
                     self._tasks.start(self._resolve_and_run(call), "Invoke")
-            elif path.startswith(b"/_lambent/"):
+            elif path.startswith(_OWN_PATHS):
                 self._tasks.start(self._control(call), "control")
             else:
                 self._tasks.start(self._operation(call), "operation")
+        except AuthenticationError as error:
+            self._refuse_caller(call, error)
         except ServiceError as error:
             self._refuse(call, error)
         except Exception:  # noqa: BLE001 - a request is answered whatever happens; _fail logs it
@@ -128,6 +142,10 @@ class Service:
     def broken(self, error: ServiceError) -> bytes:
         """Return the response to what is no request."""
         return self._refuse_unread(error, "-")
+
+    async def _hash_and_handle(self, request: Request, exchange: Exchange) -> None:
+        """Hash a large body beside the event loop, and begin again."""
+        self.handle(request, exchange, await asyncio.to_thread(hash_body, request.body))
 
     # -- Invoke
 
@@ -236,6 +254,21 @@ class Service:
             error, call.request_id, headers, keep_alive=call.request.keep_alive
         )
         self._finish(call, response, error.status, outcome)
+
+    def _refuse_caller(self, call: Call, error: AuthenticationError) -> None:
+        """Refuse who did not prove to be anybody; a path or method that no operation has comes before.
+
+        Source: docs/aws-behaviour.md, versions-permissions 5.8.
+        """
+        request = call.request
+        refusal: ServiceError = error
+        try:
+            call.operation = match(
+                request.method.decode("latin-1"), request.path, request.query_pairs()
+            ).operation
+        except UnknownOperationException as unknown:
+            refusal = unknown
+        self._refuse(call, refusal)
 
     async def _refuse_with_hint(self, call: Call, error: ServiceError) -> None:
         """Refuse, and say where else a function exists: a frequent mistake with credentials."""

@@ -9,6 +9,10 @@
     ├─ PolicyLengthExceededException  400  a resource policy is too long
     ├─ InvalidRequestContentException 400  body, client context or request id
     ├─ SerializationException         400  a member has another JSON type
+    ├─ AuthenticationError            403  it is not proved who calls
+    │  ├─ MissingAuthenticationTokenException, IncompleteSignatureException
+    │  ├─ InvalidSignatureException
+    │  └─ UnrecognizedClientException, ExpiredTokenException
     ├─ AccessDeniedException          403
     ├─ ForbiddenException             403  a foreign web page or host name
     ├─ ResourceNotFoundException      404
@@ -106,6 +110,42 @@ class SerializationException(ServiceError):
     """A member has another JSON type than the model says."""
 
     fault = None
+
+
+class AuthenticationError(ServiceError):
+    """It is not proved who calls. Source: docs/aws-behaviour.md, versions-permissions 5.5."""
+
+    status = 403
+    fault = None
+
+
+class MissingAuthenticationTokenException(AuthenticationError):
+    """The request is not signed."""
+
+    def __init__(self) -> None:
+        super().__init__("Missing Authentication Token")
+
+
+class IncompleteSignatureException(AuthenticationError):
+    """What is said of the signature is not whole, or cannot be read."""
+
+
+class InvalidSignatureException(AuthenticationError):
+    """The signature is not that of the request, or not of this time."""
+
+
+class UnrecognizedClientException(AuthenticationError):
+    """Nobody has the key, or its session has another token."""
+
+    def __init__(self) -> None:
+        super().__init__("The security token included in the request is invalid.")
+
+
+class ExpiredTokenException(AuthenticationError):
+    """The session is over."""
+
+    def __init__(self) -> None:
+        super().__init__("The security token included in the request is expired")
 
 
 class AccessDeniedException(ServiceError):

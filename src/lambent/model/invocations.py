@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lambent.model.functions import FunctionVersion
+from lambent.model.identities import Credential
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who called: the account and region that the credentials select.
 
-    ``access_key_id`` is None for unsigned calls.
+    Attributes:
+        access_key_id: None for unsigned calls.
+        credential: what the signature was checked with; None where it was not.
     """
 
     account: str
     region: str
     access_key_id: str | None = None
+    credential: Credential | None = field(default=None, compare=False)
 
 
 class Invocation(NamedTuple):
