@@ -309,9 +309,8 @@ class Auth:
     level: str = _setting(
         _choice("none", "sigv4"),
         "none",
-        "`none`: any credentials or none; `sigv4`: signatures are checked",
+        "`none`: any credentials or none; `sigv4`: signatures are checked, and policies (`lambent iam`)",
         flag="--auth",
-        served=("none",),
     )
 
 

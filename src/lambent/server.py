@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from lambent.api.answers import Answers
-from lambent.api.authenticate import Authenticator
+from lambent.api.authenticate import Authenticator, SignatureAuthenticator
 from lambent.api.codec import Codec
 from lambent.api.connection import Listener
 from lambent.api.controls import Controls
@@ -47,6 +47,7 @@ from lambent.execution.sandbox.contract import Sandbox
 from lambent.execution.sandbox.process import ProcessSandbox
 from lambent.execution.zygote import Zygotes
 from lambent.invocation.admission import Admission
+from lambent.invocation.authorize import Authorizer
 from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.invoker import Invoker
 from lambent.invocation.provisioning import Provisioner
@@ -343,10 +344,11 @@ def _build_service(
     )
     service = Service(
         answers=answers,
-        authenticator=Authenticator(account, region),
+        authenticator=_make_authenticator(settings, storage.identities, clock),
         origins=OriginCheck(frozenset((settings.server.host, socket.gethostname()))),
         codec=Codec(),
         resolver=invocation.resolver,
+        authorizer=Authorizer(clock),
         invoker=invocation.invoker,
         dispatcher=invocation.dispatcher,
         large_events=large_events,
@@ -428,6 +430,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+def _make_authenticator(settings: Settings, identities: SqliteIdentityStore, clock: Clock) -> Authenticator:
+    account, region = settings.server.account, settings.server.region
+    find = identities.find_credential
+    if settings.auth.level == "sigv4":
+        return SignatureAuthenticator(account, region, find, clock)
+    return Authenticator(account, region, find)
+
+
 def _summary(settings: Settings, storage: _Storage, execution: _Execution, doors: Doors) -> str:
     found = execution.runtimes.interpreters
     runtimes = ", ".join(f"{name} ({one.text_version})" for name, one in found.items())
@@ -436,11 +446,14 @@ def _summary(settings: Settings, storage: _Storage, execution: _Execution, doors
     account, region = settings.server.account, settings.server.region
     boto3 = execution.boto3.version + (f", not for {', '.join(without_boto3)}" if without_boto3 else "")
     limit = settings.concurrency.account_limit
+    callers = f"any credentials or none; else account {account}, {region}"
+    if settings.auth.level == "sigv4":
+        callers = "signatures are checked; callers are made with lambent iam"
     lines = {
         "address": doors.public_url,
         "data": f"{storage.directory.root}{kept}",
         "sandbox": execution.sandbox.describe(),
-        "auth": f"{settings.auth.level} (any credentials or none; else account {account}, {region})",
+        "auth": f"{settings.auth.level} ({callers})",
         "runtimes": runtimes or "none: install a Python 3.9 or newer, or name one under [runtimes]",
         "boto3": boto3,
         "limits": f"{limit} concurrent per account, {execution.machine_limit} environments on this machine",

@@ -450,6 +450,7 @@ def test_at_level_none_the_keys_that_were_issued_come_first() -> None:
     request = signed(key_id="210987654321", secret="wrong")
     caller = trusting.identify(request)
     assert caller == Caller("111122223333", "us-east-1", "210987654321")
-    assert caller.credential is keys["210987654321"]
+    assert caller is not None
+    assert caller.credential is None
     keys.clear()
     assert trusting.identify(request) == Caller("210987654321", "us-east-1", "210987654321")

@@ -233,7 +233,6 @@ def test_unknown_variable_names_the_nearest_known_one(name: str, nearest: str, t
     ("variable", "value", "named"),
     [
         ("LAMBENT_SERVER_WORKERS", "2", "server.workers = 2"),
-        ("LAMBENT_AUTH_LEVEL", "sigv4", "auth.level = sigv4"),
         ("LAMBENT_SANDBOX_LEVEL", "full", "sandbox.level = full"),
         ("LAMBENT_SANDBOX_NETWORK", "none", "sandbox.network = none"),
         ("LAMBENT_RUNTIMES_NODEJS22_X", "/bin/node", 'runtimes."nodejs22.x"'),

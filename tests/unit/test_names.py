@@ -10,6 +10,7 @@ from lambent.model.errors import (
     ResourceNotFoundException,
 )
 from lambent.model.functions import FunctionKey
+from lambent.model.invocations import Caller
 from lambent.model.names import (
     NARROW_NAME,
     QUALIFIED_NAME,
@@ -140,12 +141,12 @@ def test_a_qualifier_that_contradicts_the_name_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["f", f"{ACCOUNT}:f", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f:1"])
 def test_own_functions_are_located(name: str) -> None:
-    assert locate(parsed(name), ACCOUNT, REGION) == FunctionKey(ACCOUNT, REGION, "f")
+    assert locate(parsed(name), Caller(ACCOUNT, REGION)) == FunctionKey(ACCOUNT, REGION, "f")
 
 
 def test_another_region_is_not_reachable() -> None:
     with pytest.raises(ResourceNotFoundException) as refusal:
-        locate(parsed(f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:f"), ACCOUNT, REGION)
+        locate(parsed(f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:f"), Caller(ACCOUNT, REGION))
     assert refusal.value.message == (
         "Functions from 'eu-west-1' are not reachable in this region ('us-east-1')"
     )
@@ -154,7 +155,7 @@ def test_another_region_is_not_reachable() -> None:
 def test_another_account_is_denied_with_the_policys_words() -> None:
     foreign = "arn:aws:lambda:us-east-1:210987654321:function:f:live"
     with pytest.raises(AccessDeniedException) as refusal:
-        locate(parsed(foreign), ACCOUNT, REGION, action="InvokeFunction")
+        locate(parsed(foreign), Caller(ACCOUNT, REGION), action="InvokeFunction")
     assert refusal.value.message == (
         "User: arn:aws:iam::123456789012:root is not authorized to perform: lambda:InvokeFunction on "
         f"resource: {foreign} because no resource-based policy allows the lambda:InvokeFunction action"
@@ -163,7 +164,7 @@ def test_another_account_is_denied_with_the_policys_words() -> None:
 
 def test_create_for_another_account_is_denied_without_a_text() -> None:
     with pytest.raises(AccessDeniedException) as refusal:
-        locate(parsed("210987654321:f"), ACCOUNT, REGION)
+        locate(parsed("210987654321:f"), Caller(ACCOUNT, REGION))
     assert refusal.value.body() == {"Message": None}
 
 

@@ -22,7 +22,7 @@ from lambent.model.functions import (
     State,
     UpdateStatus,
 )
-from lambent.storage.contracts import Change, FunctionStore, OnChange
+from lambent.storage.contracts import Change, FunctionStore, OnChange, StoredPolicy
 from lambent.tasks import Tasks
 
 
@@ -70,6 +70,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.heads: dict[tuple[FunctionKey, str], FunctionHead] = {}
+        self.policies: dict[tuple[FunctionKey, str | None], StoredPolicy] = {}
         self.aliases: dict[tuple[FunctionKey, str], Alias] = {}
         self.loads = 0
         self.may_answer = asyncio.Event()
@@ -85,6 +86,9 @@ class FakeStore:
         head = self.heads.get((key, version))
         await self.may_answer.wait()
         return head
+
+    async def load_policy(self, key: FunctionKey, qualifier: str | None) -> StoredPolicy | None:
+        return self.policies.get((key, qualifier))
 
     async def load_alias(self, key: FunctionKey, name: str) -> Alias | None:
         alias = self.aliases.get((key, name))

@@ -33,12 +33,13 @@ from lambent.control.functions import create_function, update_function_configura
 from lambent.control.versions import publish_version
 from lambent.execution.pool import EnvironmentPool
 from lambent.invocation.admission import Admission
+from lambent.invocation.authorize import Authorizer
 from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.invoker import Invoker
 from lambent.invocation.resolve import Resolver
 from lambent.model.errors import InvalidZipFileException
 from lambent.model.identities import Credential, root
-from lambent.model.invocations import Invocation, InvocationResult
+from lambent.model.invocations import Invocation, InvocationResult, Origin
 from lambent.observability.request_log import RequestLog
 from lambent.storage.contracts import LogEvent, LogStore, StorageFailed
 from lambent.tasks import Tasks
@@ -68,6 +69,7 @@ class Caller:
     is_congested = False
     is_streaming = False
     rests = False
+    origin = Origin("127.0.0.1", is_secure=False)
 
     def __init__(self) -> None:
         self._response = asyncio.get_running_loop().create_future()
@@ -148,6 +150,7 @@ class Front:
             origins=OriginCheck(frozenset()),
             codec=Codec(),
             resolver=resolver,
+            authorizer=Authorizer(rig.clock),
             invoker=Invoker(Admission(1, rig.clock), cast("EnvironmentPool", self.environments)),
             dispatcher=cast("Dispatcher", None),
             large_events=self.large_events,

@@ -75,6 +75,7 @@ _TOKEN_IN_QUERY = b"X-Amz-Security-Token"
 _MARKS = frozenset((b"X-Amz-Algorithm", b"X-Amz-Credential", SIGNATURE))
 
 _Value = TypeVar("_Value")
+_UNSEEN = (None, None)
 
 FindCredential = Callable[[str], Credential | None]
 """Finds the credential of an access key id that the server issued, at once.
@@ -103,7 +104,7 @@ class Authenticator:
     def __init__(self, account: str, region: str, find_credential: FindCredential = _find_none) -> None:
         self._anonymous = Caller(account, region)
         self._find_credential = find_credential
-        self._callers: dict[bytes, Caller] = {}
+        self._callers: dict[bytes, tuple[Caller, Credential | None]] = {}
 
     def identify(self, request: Request, body_hash: bytes = b"") -> Caller | None:  # noqa: ARG002
         """Return who sent a request.
@@ -127,26 +128,27 @@ class Authenticator:
             authorization = f"Credential={presigned}".encode("latin-1", "replace")
         # Everything up to the first comma is the same for all of a caller's requests of one day.
         text = authorization.partition(b",")[0]
-        caller = self._callers.get(text)
-        if caller is None or self._find_credential(caller.access_key_id or "") is not caller.credential:
-            caller = self._parse(text)
+        caller, issued = self._callers.get(text, _UNSEEN)
+        if caller is None or self._find_credential(caller.access_key_id or "") is not issued:
+            caller, issued = self._parse(text)
             if len(text) <= _REMEMBERED_BYTES:
-                _remember(self._callers, text, caller)
+                _remember(self._callers, text, (caller, issued))
         return caller
 
-    def _parse(self, credential: bytes) -> Caller:
+    def _parse(self, credential: bytes) -> tuple[Caller, Credential | None]:
+        """Return the caller, and the credential that the server issued for its key."""
         text = credential.decode("latin-1").partition("Credential=")[2].strip()
         # An access key id may itself contain slashes; the scope's four parts are counted from the end.
         key, *scope = text.rsplit("/", 4)
         if not key:
-            return self._anonymous
+            return self._anonymous, None
         issued = self._find_credential(key)
         if issued is not None:
             account = issued.principal.account
         else:
             is_account = len(key) == 12 and key.isascii() and key.isdigit()
             account = key if is_account else self._anonymous.account
-        return Caller(account, self._region(scope[1] if len(scope) == 4 else ""), key, issued)
+        return Caller(account, self._region(scope[1] if len(scope) == 4 else ""), key), issued
 
     def _region(self, text: str) -> str:
         return text if _REGION.fullmatch(text) else self._anonymous.region

@@ -27,6 +27,7 @@ from lambent import limits
 from lambent.api.request import Request
 from lambent.clock import Clock
 from lambent.model.errors import BadRequestException, ServiceError
+from lambent.model.invocations import Origin
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Pools of the SDKs keep connections for up to 90 s; closing sooner shows them resets.
@@ -75,6 +76,11 @@ class Exchange(Protocol):
     @property
     def is_streaming(self) -> bool:
         """Whether a part of the response has been sent by :meth:`write`."""
+        ...
+
+    @property
+    def origin(self) -> Origin:
+        """Where the caller is."""
         ...
 
     def write(self, part: bytes) -> None:
@@ -524,6 +530,13 @@ class Connection(asyncio.Protocol):
     def is_congested(self) -> bool:
         """Whether the transport's buffer is above its mark."""
         return self._congested_at is not None
+
+    @property
+    def origin(self) -> Origin:
+        """Where the caller is."""
+        info = self._transport.get_extra_info
+        peer = info("peername")
+        return Origin(peer[0] if isinstance(peer, tuple) else "", info("sslcontext") is not None)
 
     def write(self, part: bytes) -> None:
         """Send a part of the response."""

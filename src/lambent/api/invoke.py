@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from lambent import limits
+from lambent.api.access import invoke_access
 from lambent.api.answers import Answers
 from lambent.api.call import Call
 from lambent.api.codec import Codec
@@ -25,6 +26,7 @@ from lambent.api.large_events import SMALL_EVENT_BYTES, LargeEventCheck
 from lambent.api.payload import check_client_context, check_event
 from lambent.api.routes import match
 from lambent.clock import Clock
+from lambent.invocation.authorize import Authorizer
 from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.invoker import Invoker
 from lambent.invocation.resolve import Resolved, Resolver
@@ -39,6 +41,7 @@ from lambent.model.errors import (
 from lambent.model.events import Event
 from lambent.model.events import Target as EventTarget
 from lambent.model.invocations import Invocation, InvocationResult
+from lambent.model.policies import Policy
 from lambent.storage.contracts import BacklogFull
 from lambent.wire.headers import lineage_of, render_trace
 
@@ -74,11 +77,16 @@ _logger = logging.getLogger("lambent.api")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a request's target means to one caller: parsed and checked once."""
+    """What a request's target means to one caller: parsed and checked once.
+
+    Attributes:
+        is_own: whether the function is of the caller's account.
+    """
 
     location: EventTarget
     name: str
     lineage: str
+    is_own: bool
 
 
 class InvokeOperation:
@@ -97,6 +105,7 @@ class InvokeOperation:
         *,
         codec: Codec,
         resolver: Resolver,
+        authorizer: Authorizer,
         invoker: Invoker,
         dispatcher: Dispatcher,
         large_events: LargeEventCheck,
@@ -108,6 +117,7 @@ class InvokeOperation:
     ) -> None:
         self._codec = codec
         self._resolver = resolver
+        self._authorizer = authorizer
         self._invoker = invoker
         self._dispatcher = dispatcher
         self._large_events = large_events
@@ -133,6 +143,8 @@ class InvokeOperation:
         resolved = self._resolver.cached.get(target.location)
         if resolved is None or len(call.request.body) > SMALL_EVENT_BYTES:
             return False
+        if call.caller.credential is not None or not target.is_own:
+            self._authorize(call, target, resolved.policy)
         self._run(call, target, resolved)
         return True
 
@@ -143,16 +155,33 @@ class InvokeOperation:
             ServiceError: the call is refused; nothing ran.
         """
         target = self._find_target(call)
-        resolved = await self._resolver.resolve(*target.location)
+        resolved = await self._resolve(call, target)
         event = call.request.body
         if len(event) <= SMALL_EVENT_BYTES:
             self._run(call, target, resolved)
             return
         problem = await self._large_events.find_problem(event)
         # Again, because the function may be another one by now.
-        resolved = await self._resolver.resolve(*target.location)
+        resolved = await self._resolve(call, target)
         self._run(call, target, resolved, partial(_pass_unless, problem))
         call.request.body = b""
+
+    async def _resolve(self, call: Call, target: Target) -> Resolved:
+        """Return what is executed, to who may: a stranger does not learn whether it is there."""
+        is_free = call.caller.credential is None and target.is_own
+        try:
+            resolved = await self._resolver.resolve(*target.location)
+        except ServiceError:
+            if not is_free:
+                self._authorize(call, target, await self._resolver.load_policy(*target.location))
+            raise
+        if not is_free:
+            self._authorize(call, target, resolved.policy)
+        return resolved
+
+    def _authorize(self, call: Call, target: Target, policy: Policy | None) -> None:
+        access = invoke_access(*target.location)
+        self._authorizer.authorize(call.caller, access, policy, call.exchange.origin)
 
     def _find_target(self, call: Call) -> Target:
         """Return what is called: from the targets seen before, unless a header has to be checked."""
@@ -202,7 +231,7 @@ class InvokeOperation:
         if is_event:
             self._accept(call, target, resolved, payload, trace)
             return
-        version, invoked_arn, other, other_share = resolved
+        version, invoked_arn, other, other_share, _ = resolved
         if other is not None and self._draw() < other_share:
             version = other
         invocation = Invocation(request_id, version, invoked_arn, payload, client_context, trace, tail)
@@ -272,9 +301,10 @@ class InvokeOperation:
         reference = names.parse_function_reference(members["FunctionName"])
         assert reference is not None
         qualifier = names.derive_qualifier(reference, members.get("Qualifier"))
-        key = names.locate(reference, call.caller.account, call.caller.region, action="InvokeFunction")
+        key = names.resolve_key(reference, call.caller.account, call.caller.region)
         self._codec.refuse_unserved(route.operation, members, SERVED[route.operation])
-        return Target(EventTarget(key, qualifier), key.name, lineage_of(key.arn()))
+        location = EventTarget(key, qualifier)
+        return Target(location, key.name, lineage_of(key.arn()), key.account == call.caller.account)
 
 
 def _is_usual(headers: dict[bytes, bytes]) -> bool:

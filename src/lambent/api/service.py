@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from lambent.api.access import find_accesses
 from lambent.api.answers import Answers
 from lambent.api.authenticate import Authenticator
 from lambent.api.call import Call
@@ -26,6 +28,7 @@ from lambent.api.routes import Route, match
 from lambent.clock import Clock
 from lambent.control.operation import Call as ControlCall
 from lambent.control.operation import Services
+from lambent.invocation.authorize import Authorizer
 from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.invoker import Invoker
 from lambent.invocation.resolve import Resolver
@@ -63,6 +66,7 @@ class Service:
         origins: OriginCheck,
         codec: Codec,
         resolver: Resolver,
+        authorizer: Authorizer,
         invoker: Invoker,
         dispatcher: Dispatcher,
         large_events: LargeEventCheck,
@@ -82,6 +86,7 @@ class Service:
         self._invoke = InvokeOperation(
             codec=codec,
             resolver=resolver,
+            authorizer=authorizer,
             invoker=invoker,
             dispatcher=dispatcher,
             large_events=large_events,
@@ -91,6 +96,8 @@ class Service:
             refuse=self._refuse,
             draw=draw,
         )
+        self._resolver = resolver
+        self._authorizer = authorizer
         self._services = services
         self._controls = controls
         self._observer = observer
@@ -195,6 +202,8 @@ class Service:
             route.operation, members, None if operation is None else operation.members
         )
         assert operation is not None
+        if call.caller.credential is not None:
+            await self._authorize(call, route.operation, members)
         host = request.headers.get(b"host", b"localhost").decode("latin-1")
         control_call = ControlCall(
             caller=call.caller,
@@ -210,6 +219,17 @@ class Service:
         if control_call.warnings:
             headers = [*headers, ("x-lambent-warning", "; ".join(control_call.warnings))]
         return status, headers, body
+
+    async def _authorize(self, call: Call, operation: str, members: Mapping[str, Any]) -> None:
+        """Ask the policies of the caller and of the function; another account's refuses by itself."""
+        function, accesses = find_accesses(operation, members, call.caller)
+        policy = None
+        if function is not None:
+            if function[0].account != call.caller.account:
+                return
+            policy = await self._resolver.load_policy(*function)
+        for access, asked in zip(accesses, (policy, None), strict=False):
+            self._authorizer.authorize(call.caller, access, asked, call.exchange.origin)
 
     async def _control(self, call: Call) -> None:
         call.operation = call.request.path.decode("latin-1")
@@ -273,7 +293,8 @@ class Service:
     async def _refuse_with_hint(self, call: Call, error: ServiceError) -> None:
         """Refuse, and say where else a function exists: a frequent mistake with credentials."""
         hints = []
-        if isinstance(error, ResourceNotFoundException) and call.function:
+        # Who has to prove who they are is not told of others.
+        if isinstance(error, ResourceNotFoundException) and call.function and not self._is_checking:
             try:
                 places = await self._services.functions.elsewhere(call.function)
             except Exception:

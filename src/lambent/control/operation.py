@@ -120,7 +120,7 @@ def find_target(call: Call, action: str | None, *, narrow: bool = False) -> Targ
     reference = parse_function_reference(call.input["FunctionName"], narrow=narrow)
     assert reference is not None, "the codec has applied the pattern"
     qualifier = derive_qualifier(reference, call.input.get("Qualifier"))
-    key = locate(reference, call.caller.account, call.caller.region, action=action)
+    key = locate(reference, call.caller, action=action)
     return Target(key, qualifier)
 
 

@@ -94,7 +94,7 @@ def _find_function(call: Call, action: str) -> FunctionKey:
         raise InvalidParameterValueException(f"Tags of a {kind} are not served by this version of Lambent.")
     reference = parse_function_reference(arn)
     assert reference is not None, "the pattern of names takes whatever that of tags takes"
-    key = locate(reference, call.caller.account, call.caller.region, action=action)
+    key = locate(reference, call.caller, action=action)
     if reference.qualifier is not None:
         raise InvalidParameterValueException(
             "Tags on function aliases and versions are not supported. Please specify a function ARN."

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lambent.model.errors import ResourceConflictException, ResourceNotFoundException
 from lambent.model.functions import LATEST, FunctionHead, FunctionKey, FunctionVersion, State, is_version
+from lambent.model.policies import Policy, parse_policy
 from lambent.storage.contracts import Change, FunctionStore
 from lambent.tasks import Tasks
 
@@ -20,12 +21,14 @@ class Resolved(NamedTuple):
         invoked_arn: the ARN that it was called by, which the context shows.
         other: the second version of an alias that splits its calls; None for nearly all.
         other_share: how many of the calls run ``other``, 0.0 to 1.0.
+        policy: the resource policy of what was called.
     """
 
     version: FunctionVersion
     invoked_arn: str
     other: FunctionVersion | None = None
     other_share: float = 0.0
+    policy: Policy | None = None
 
 
 @dataclass(slots=True)
@@ -80,11 +83,17 @@ class Resolver:
             self._keep(key, qualifier, resolved)
         return resolved
 
+    async def load_policy(self, key: FunctionKey, qualifier: str | None) -> Policy | None:
+        """Return the resource policy of exactly this function, version or alias; None without one."""
+        stored = await self._store.load_policy(key, qualifier)
+        return None if stored is None else parse_policy(stored.document, resource_based=True)
+
     async def _load(self, key: FunctionKey, qualifier: str | None) -> Resolved | None:
         invoked_arn = key.arn(qualifier)
+        policy = await self.load_policy(key, qualifier)
         if qualifier is None or is_version(qualifier):
             head = await self._store.load(key, qualifier or LATEST)
-            return None if head is None else Resolved(_serving(head), invoked_arn)
+            return None if head is None else Resolved(_serving(head), invoked_arn, policy=policy)
         alias = await self._store.load_alias(key, qualifier)
         if alias is None:
             return None
@@ -93,8 +102,9 @@ class Resolver:
         if len(versions) < len(heads):
             return None
         if len(versions) == 1:
-            return Resolved(versions[0], invoked_arn)
-        return Resolved(versions[0], invoked_arn, versions[1], *alias.weights.values())
+            return Resolved(versions[0], invoked_arn, policy=policy)
+        (share,) = alias.weights.values()
+        return Resolved(versions[0], invoked_arn, versions[1], share, policy)
 
     def _keep(self, key: FunctionKey, qualifier: str | None, resolved: Resolved) -> None:
         known = self._known.setdefault(key, _Known())

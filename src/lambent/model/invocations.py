@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lambent.model.functions import FunctionVersion
-from lambent.model.identities import Credential
+from lambent.model.functions import FunctionVersion, partition
+from lambent.model.identities import Credential, Principal, root
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,25 @@ class Caller:
     region: str
     access_key_id: str | None = None
     credential: Credential | None = field(default=None, compare=False)
+
+    @property
+    def principal(self) -> Principal:
+        """Who it acts as: its account's root where no signature was checked."""
+        if self.credential is not None:
+            return self.credential.principal
+        return root(self.account, partition(self.region))
+
+
+class Origin(NamedTuple):
+    """Where a call came from.
+
+    Attributes:
+        address: of the peer, IPv4 or IPv6; "" over a socket of this machine.
+        is_secure: whether over TLS.
+    """
+
+    address: str
+    is_secure: bool
 
 
 class Invocation(NamedTuple):

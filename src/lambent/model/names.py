@@ -18,7 +18,8 @@ from lambent.model.errors import (
     InvalidParameterValueException,
     ResourceNotFoundException,
 )
-from lambent.model.functions import FunctionKey, partition
+from lambent.model.functions import FunctionKey
+from lambent.model.invocations import Caller
 
 _REGION = r"((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?"
 _PREFIX = rf"(arn:(aws[a-zA-Z-]*)?:lambda:)?{_REGION}(\d{{12}}:)?(function:)?"
@@ -137,23 +138,14 @@ def resolve_key(reference: FunctionReference, caller_account: str, caller_region
     return FunctionKey(reference.account or caller_account, caller_region, reference.name)
 
 
-def locate(
-    reference: FunctionReference,
-    caller_account: str,
-    caller_region: str,
-    *,
-    action: str | None = None,
-    principal: str | None = None,
-) -> FunctionKey:
+def locate(reference: FunctionReference, caller: Caller, *, action: str | None = None) -> FunctionKey:
     """Return the caller's own function that is meant.
 
     Args:
         reference: the name as parsed.
-        caller_account: 12 digits.
-        caller_region: the region of the credential scope.
-        action: the IAM action without its prefix (``InvokeFunction``), for the text of a
+        caller: with the region of the credential scope.
+        action: the IAM action without its prefix (``GetFunction``), for the text of a
             refusal; None where AWS sends no text (CreateFunction).
-        principal: ARN of the caller; its account's root when None.
 
     Raises:
         ResourceNotFoundException: the name tells another region.
@@ -162,13 +154,12 @@ def locate(
 
     Source: docs/aws-behaviour.md, functions 7.5 and versions-permissions 5.6.
     """
-    key = resolve_key(reference, caller_account, caller_region)
-    if key.account == caller_account:
+    key = resolve_key(reference, caller.account, caller.region)
+    if key.account == caller.account:
         return key
     if action is None:
         raise AccessDeniedException(None)
-    who = principal or f"arn:{partition(caller_region)}:iam::{caller_account}:root"
     raise AccessDeniedException(
-        f"User: {who} is not authorized to perform: lambda:{action} on resource: "
+        f"User: {caller.principal.arn} is not authorized to perform: lambda:{action} on resource: "
         f"{key.arn(reference.qualifier)} because no resource-based policy allows the lambda:{action} action"
     )
