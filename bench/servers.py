@@ -20,7 +20,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOOR = ROOT / "bench" / "floor"
@@ -29,6 +32,13 @@ ROLE = "arn:aws:iam::000000000000:role/r"
 
 # The answer is the constant of floor.c: both sides move the same bytes.
 HANDLER = 'def handler(event, context):\n    return {"ok": True}\n'
+
+EVENT = '{"key1": "value1", "key2": "value2", "key3": "value3"}'
+STATEMENTS = [
+    {"Effect": "Allow", "Action": "lambda:*", "Resource": "*"},
+    {"Effect": "Allow", "Action": "iam:PassRole", "Resource": ROLE},
+    {"Effect": "Deny", "Action": "lambda:DeleteFunction", "Resource": "*"},
+]
 
 START_SECONDS = 30
 STOP_SECONDS = 20
@@ -51,10 +61,14 @@ class Target:
         """Return the environment variables of that command."""
         return dict(os.environ)
 
+    def prepare(self) -> None:
+        """Do what has to be done in ``self.directory`` before the start."""
+
     def __enter__(self) -> Self:
         """Start the process and wait for the first line of its output, which names the port."""
         self._temporary = tempfile.TemporaryDirectory(prefix="lambent-bench-")
         self.directory = Path(self._temporary.name)
+        self.prepare()
         # Files, not pipes: nobody reads while the measurement runs.
         with (self.directory / "stdout").open("wb") as out, (self.directory / "stderr").open("wb") as err:
             self.process = subprocess.Popen(
@@ -135,6 +149,8 @@ class Floor(Target):
 class Server(Target):
     """``lambent serve`` on a data directory of its own, with default logging into a file."""
 
+    keys = Credentials("test", "test")
+
     def __init__(self, core: int | None = None, source: Path = ROOT / "src") -> None:
         """Prepare a server that runs the package found in ``source``."""
         super().__init__(core)
@@ -160,8 +176,8 @@ class Server(Target):
             "lambda",
             endpoint_url=f"http://127.0.0.1:{self.port}",
             region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            aws_access_key_id=self.keys.access_key,
+            aws_secret_access_key=self.keys.secret_key,
             config=Config(retries={"total_max_attempts": 1}, max_pool_connections=32),
         )
 
@@ -195,6 +211,32 @@ class Server(Target):
         for name in names:
             active.wait(FunctionName=name, WaiterConfig={"Delay": 0.02, "MaxAttempts": 3000})
         return took
+
+
+class SignedServer(Server):
+    """A server that checks signatures, and a caller with a policy of three statements."""
+
+    def prepare(self) -> None:
+        """Make the caller."""
+        policy = self.directory / "policy.json"
+        policy.write_text(json.dumps({"Version": "2012-10-17", "Statement": STATEMENTS}))
+        command = [*self.command()[:3], "iam", "add-user", "bench", "--account", "000000000000", "--json"]
+        command += ["--policy", str(policy), "--data-dir", str(self.directory / "data")]
+        made = subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=True)
+        found = json.loads(made.stdout)
+        self.keys = Credentials(found["AccessKeyId"], found["SecretAccessKey"])
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables of a server, with signatures checked."""
+        return super().environment() | {"LAMBENT_AUTH_LEVEL": "sigv4"}
+
+    def load(self, connections: int, *more: str, seconds: float = 0, count: int = 0) -> dict[str, Any]:
+        """Run the load generator with a request that is signed now: good for five minutes."""
+        request = AWSRequest("POST", f"http://127.0.0.1:{self.port}{self.path}", data=EVENT)
+        SigV4Auth(self.keys, "lambda", "us-east-1").add_auth(request)
+        signature = ["--date", request.headers["X-Amz-Date"]]
+        signature += ["--authorization", request.headers["Authorization"]]
+        return super().load(connections, "--body", EVENT, *signature, *more, seconds=seconds, count=count)
 
 
 def compiled(name: str) -> Path:

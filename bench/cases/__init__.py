@@ -18,6 +18,7 @@ from bench.cases import (
     one_core,
     overload,
     signature,
+    signed,
     warm,
 )
 from bench.figures import Figure
@@ -35,5 +36,6 @@ CASES: dict[str, Callable[[Options], list[Figure]]] = {
     "overload": overload.run,
     "admission": admission.run,
     "signature": signature.run,
+    "signed": signed.run,
     "events": events.run,
 }

@@ -3,7 +3,8 @@
  * Every connection sends the same prepared request, with an invocation id of
  * its own each time, waits for the whole answer, checks it and sends the next.
  * The request looks as boto3 writes it.  Its signature has the form of one but
- * signs nothing: it is for servers that do not verify.
+ * signs nothing, unless --date and --authorization give one that is good for
+ * path and body: the invocation id is not signed.
  *
  * An answer is right when it is a 200 without X-Amz-Function-Error, its
  * Content-Length is that of the expected body, the body is the expected one and
@@ -28,6 +29,7 @@
  *
  * usage: load --port P [--connections N] [--seconds S | --count C] [--rate R] [--settle S]
  *             [--path PATH] [--body JSON] [--expect JSON] [--throttled JSON] [--event]
+ *             [--date STAMP --authorization TEXT]
  *
  * One line of JSON comes out; `requests`, `rps` and the percentiles are those of
  * the 200s.  `cpu_share` is this program's own part of one core: near 1 it
@@ -65,6 +67,7 @@ static const char *path = "/2015-03-31/functions/f/invocations";
 static const char *body = "{\"key1\": \"value1\", \"key2\": \"value2\", \"key3\": \"value3\"}";
 static const char *expect = "{\"ok\": true}";
 static const char *throttled; /* NULL: a 429 is wrong */
+static const char *date, *authorization; /* NULL: now, and one that signs nothing */
 static const char *status = "HTTP/1.1 200 ", *type = "";
 
 static struct connection all[CONNECTIONS_MAX]; /* untouched pages cost nothing */
@@ -94,9 +97,13 @@ static double cpu_seconds(void) {
 }
 
 static void prepare_request(int port) {
-    char stamp[32];
+    char stamp[32], unsigning[256];
     time_t now = time(NULL);
     strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", gmtime(&now));
+    snprintf(unsigning, sizeof unsigning,
+        "AWS4-HMAC-SHA256 Credential=test/%.8s/us-east-1/lambda/aws4_request, "
+        "SignedHeaders=host;x-amz-date, "
+        "Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7", stamp);
     int size = snprintf(request, sizeof request,
         "POST %s HTTP/1.1\r\n"
         "Host: 127.0.0.1:%d\r\n"
@@ -104,13 +111,11 @@ static void prepare_request(int port) {
         "User-Agent: Boto3/1.43.11 md/Botocore#1.43.11 ua/2.1 os/linux md/arch#x86_64 lang/python#3.11.7 "
         "md/pyimpl#CPython m/b,D,Z cfg/retry-mode#legacy Botocore/1.43.11\r\n"
         "X-Amz-Date: %s\r\n"
-        "Authorization: AWS4-HMAC-SHA256 Credential=test/%.8s/us-east-1/lambda/aws4_request, "
-        "SignedHeaders=host;x-amz-date, "
-        "Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7\r\n"
+        "Authorization: %s\r\n"
         "amz-sdk-invocation-id: 3f2b1c9e-5a0e-4c55-9b1e-000000000000\r\n"
         "amz-sdk-request: attempt=1\r\n"
         "%sContent-Length: %zu\r\n\r\n%s",
-        path, port, stamp, stamp, type, strlen(body), body);
+        path, port, date ? date : stamp, authorization ? authorization : unsigning, type, strlen(body), body);
     if (size >= (int)sizeof request) {
         fprintf(stderr, "request over %d bytes\n", REQUEST_MAX);
         exit(2);
@@ -214,7 +219,8 @@ static void parse_options(int argc, char **argv) {
         {"path", required_argument, 0, 'u'},    {"body", required_argument, 0, 'b'},
         {"expect", required_argument, 0, 'e'},  {"throttled", required_argument, 0, 't'},
         {"rate", required_argument, 0, 'r'},    {"settle", required_argument, 0, 'w'},
-        {"event", no_argument, 0, 'v'},
+        {"event", no_argument, 0, 'v'},         {"date", required_argument, 0, 'd'},
+        {"authorization", required_argument, 0, 'a'},
         {0}};
     for (int flag; (flag = getopt_long(argc, argv, "", known, NULL)) != -1;) switch (flag) {
         case 'p': option.port = atoi(optarg); break;
@@ -227,6 +233,8 @@ static void parse_options(int argc, char **argv) {
         case 't': throttled = optarg; break;
         case 'r': option.rate = atof(optarg); break;
         case 'w': option.settle = atof(optarg); break;
+        case 'd': date = optarg; break;
+        case 'a': authorization = optarg; break;
         case 'v': type = "X-Amz-Invocation-Type: Event\r\n", status = "HTTP/1.1 202 ", expect = ""; break;
         default: exit(2);
         }

@@ -51,6 +51,7 @@ _SLASH = ord("/")
 _VERSIONS = frozenset(("1.0", "1.1"))
 # Stands for the request before the first.
 _NO_REQUEST = Request(b"", b"/", {})
+_NOWHERE = Origin("", is_secure=False)
 # Of the callers that were throttled, so many may ask again in so long: they do at once, and
 # answering all of them would leave no turn to anybody else.
 _RESTED_AT_ONCE = 4
@@ -80,7 +81,7 @@ class Exchange(Protocol):
 
     @property
     def origin(self) -> Origin:
-        """Where the caller is."""
+        """Where the caller is; known for as long as the connection is."""
         ...
 
     def write(self, part: bytes) -> None:
@@ -242,6 +243,7 @@ class Connection(asyncio.Protocol):
         "_waiting",
         "is_streaming",
         "on_header",
+        "origin",
         "unread_bytes",
     )
 
@@ -249,6 +251,7 @@ class Connection(asyncio.Protocol):
         self._listener = listener
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything can be received
         self._waiting: deque[Request] = deque()
+        self.origin = _NOWHERE
         self._active = False
         self._paused = False
         self._congested_at: float | None = None
@@ -291,6 +294,9 @@ class Connection(asyncio.Protocol):
         """Take the connection, or close it at once beyond the limit."""
         # A cast: uvloop's transports do not inherit from asyncio's.
         transport = self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        is_secure = transport.get_extra_info("sslcontext") is not None
+        self.origin = Origin(peer[0] if isinstance(peer, tuple) else "", is_secure)
         listener = self._listener
         if len(listener.connections) >= listener.max_connections or listener.draining:
             transport.abort()
@@ -530,13 +536,6 @@ class Connection(asyncio.Protocol):
     def is_congested(self) -> bool:
         """Whether the transport's buffer is above its mark."""
         return self._congested_at is not None
-
-    @property
-    def origin(self) -> Origin:
-        """Where the caller is."""
-        info = self._transport.get_extra_info
-        peer = info("peername")
-        return Origin(peer[0] if isinstance(peer, tuple) else "", info("sslcontext") is not None)
 
     def write(self, part: bytes) -> None:
         """Send a part of the response."""

@@ -26,7 +26,7 @@ from lambent.api.large_events import SMALL_EVENT_BYTES, LargeEventCheck
 from lambent.api.payload import check_client_context, check_event
 from lambent.api.routes import match
 from lambent.clock import Clock
-from lambent.invocation.authorize import Authorizer
+from lambent.invocation.authorize import Access, Authorizer
 from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.invoker import Invoker
 from lambent.invocation.resolve import Resolved, Resolver
@@ -81,12 +81,14 @@ class Target:
 
     Attributes:
         is_own: whether the function is of the caller's account.
+        access: what it takes to invoke it.
     """
 
     location: EventTarget
     name: str
     lineage: str
     is_own: bool
+    access: Access
 
 
 class InvokeOperation:
@@ -180,8 +182,7 @@ class InvokeOperation:
         return resolved
 
     def _authorize(self, call: Call, target: Target, policy: Policy | None) -> None:
-        access = invoke_access(*target.location)
-        self._authorizer.authorize(call.caller, access, policy, call.exchange.origin)
+        self._authorizer.authorize(call.caller, target.access, policy, call.exchange.origin)
 
     def _find_target(self, call: Call) -> Target:
         """Return what is called: from the targets seen before, unless a header has to be checked."""
@@ -304,7 +305,8 @@ class InvokeOperation:
         key = names.resolve_key(reference, call.caller.account, call.caller.region)
         self._codec.refuse_unserved(route.operation, members, SERVED[route.operation])
         location = EventTarget(key, qualifier)
-        return Target(location, key.name, lineage_of(key.arn()), key.account == call.caller.account)
+        is_own = key.account == call.caller.account
+        return Target(location, key.name, lineage_of(key.arn()), is_own, invoke_access(key, qualifier))
 
 
 def _is_usual(headers: dict[bytes, bytes]) -> bool:
