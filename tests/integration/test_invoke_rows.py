@@ -803,9 +803,9 @@ WRONG: dict[str, tuple[int, str, str | dict[str, Any] | None]] = {
     "region": (404, "ResourceNotFoundException",
                {"Type": "User",
                 "Message": f"Functions from 'eu-west-1' are not reachable in this region ('{REGION}')"}),
-    "account": (403, "AccessDeniedException", None),
     "not served": (400, "InvalidParameterValueException",
                    {"Type": "User", "message": "TenantId is not served by this version of Lambent."}),
+    "account": (403, "AccessDeniedException", None),
     "absent": (404, "ResourceNotFoundException", None),
     "failed": (409, "ResourceConflictException",
                {"Type": "User", "message": "The operation cannot be performed at this time. "
