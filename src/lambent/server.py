@@ -27,6 +27,7 @@ from lambent.api.doors import Doors
 from lambent.api.identities import Identities
 from lambent.api.large_events import LargeEventCheck
 from lambent.api.origin import OriginCheck
+from lambent.api.queued_events import QueuedEvents
 from lambent.api.service import Service
 from lambent.clock import Clock, SystemClock
 from lambent.config import ConfigurationError, Settings, environment
@@ -337,6 +338,7 @@ def _build_service(
             resolver=invocation.resolver,
             clock=clock,
         ),
+        queued_events=QueuedEvents(storage.events, clock),
         identities=Identities(store=storage.identities, clock=clock, account=account, region=region),
         admin_token=settings.server.admin_token,
         account=account,

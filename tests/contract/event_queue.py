@@ -115,6 +115,46 @@ class EventQueueContract(ABC):
 
         self.run(scenario)
 
+    def test_what_waits_and_what_runs_is_listed_in_order_of_acceptance(self) -> None:
+        async def scenario(queue: EventQueue) -> None:
+            for name, of in (("a", target("f")), ("b", target("g")), ("c", target("f", "live"))):
+                await queue.put(event(name, of, payload=b"12345"))
+            (taken,), _ = await queue.take(target("f"), 5, 100.0)
+            failed = dataclasses.replace(taken.event, attempts=1, last_error="bööm")
+            await queue.release(taken, failed, 160.0)
+            await queue.take(target("g"), 5, 100.0)
+            found = await queue.queued(ACCOUNT, REGION, None, after=0, limit=10)
+            assert [(one.event.request_id, one.due, one.is_running) for one in found] == [
+                ("a", 160.0, False),
+                ("b", 100.0, True),
+                ("c", 100.0, False),
+            ]
+            first, second, third = found
+            assert first.event == dataclasses.replace(failed, payload=b"")
+            assert first.payload_bytes == 5
+            assert await queue.queued(ACCOUNT, REGION, None, after=first.number, limit=1) == [second]
+            assert await queue.queued(ACCOUNT, REGION, "f", after=0, limit=10) == [first, third]
+            assert await queue.queued(ACCOUNT, "sa-east-1", None, after=0, limit=10) == []
+            assert await queue.queued(ACCOUNT, REGION, "", after=0, limit=10) == []
+
+        self.run(scenario)
+
+    def test_what_waits_can_be_cancelled_and_what_runs_cannot(self) -> None:
+        async def scenario(queue: EventQueue) -> None:
+            await queue.put(event("runs"))
+            (taken,), _ = await queue.take(target(), 5, 100.0)
+            await queue.put(event("waits"))
+            cancelled = await queue.cancel(ACCOUNT, REGION, "waits")
+            assert cancelled == event("waits")
+            assert queue.count == 1
+            for account, request_id in ((ACCOUNT, "waits"), (ACCOUNT, "runs"), ("111122223333", "runs")):
+                assert await queue.cancel(account, REGION, request_id) is None
+            assert await ids(queue) == []
+            await queue.finish(taken)
+            assert queue.count == 0
+
+        self.run(scenario)
+
     def test_an_event_is_not_taken_before_it_is_due(self) -> None:
         async def scenario(queue: EventQueue) -> None:
             await queue.put(event("later", accepted_at=200.0))

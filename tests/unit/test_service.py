@@ -26,6 +26,7 @@ from lambent.api.dead_letters import DeadLetters
 from lambent.api.identities import Identities
 from lambent.api.large_events import LargeEventCheck
 from lambent.api.origin import OriginCheck
+from lambent.api.queued_events import QueuedEvents
 from lambent.api.request import Request
 from lambent.api.service import Service
 from lambent.control.aliases import create_alias
@@ -139,6 +140,7 @@ class Front:
             is_ready=lambda: True,
             stats=cast("Any", None),
             dead_letters=cast("DeadLetters", None),
+            queued_events=cast("QueuedEvents", None),
             identities=cast("Identities", None),
             admin_token=None,
             account=ACCOUNT,

@@ -20,6 +20,7 @@ from lambent.api.answers import Answers
 from lambent.api.connection import Exchange
 from lambent.api.dead_letters import DeadLetters
 from lambent.api.identities import Identities
+from lambent.api.queued_events import QueuedEvents
 from lambent.api.request import Request
 from lambent.clock import Clock
 from lambent.control.code import open_link
@@ -34,7 +35,7 @@ from lambent.model.functions import FunctionKey
 from lambent.storage.contracts import LogStore
 
 _CONGESTED_S = 0.1
-_WITH_POST = frozenset((b"dead-letters", b"iam"))
+_WITH_POST = frozenset((b"dead-letters", b"events", b"iam"))
 
 
 class Controls:
@@ -46,6 +47,7 @@ class Controls:
         stats: makes the document of ``stats`` for an account and a region, or for all of
             them where that is None; ``observability/stats.py`` describes it.
         dead_letters: answers ``dead-letters``.
+        queued_events: answers ``events``.
         identities: answers ``iam``.
         admin_token: opens the controls over the network; None leaves only the socket.
     """
@@ -61,6 +63,7 @@ class Controls:
         is_ready: Callable[[], bool],
         stats: Callable[[str | None, str | None], Awaitable[Mapping[str, object]]],
         dead_letters: DeadLetters,
+        queued_events: QueuedEvents,
         identities: Identities,
         admin_token: str | None,
         account: str,
@@ -74,6 +77,7 @@ class Controls:
         self._is_ready = is_ready
         self._stats = stats
         self._dead_letters = dead_letters
+        self._queued_events = queued_events
         self._identities = identities
         self._admin_token = admin_token
         self._account = account
@@ -109,6 +113,10 @@ class Controls:
             case b"dead-letters":
                 self._authorize(request)
                 body = await self._dead_letters.answer(request, rest, query, self._place(query))
+                return self._render(request, request_id, body, "application/json")
+            case b"events":
+                self._authorize(request)
+                body = await self._queued_events.answer(request, rest, query, self._place(query))
                 return self._render(request, request_id, body, "application/json")
             case b"iam":
                 self._authorize(request)

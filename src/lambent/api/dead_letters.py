@@ -107,8 +107,8 @@ class DeadLetters:
         raise UnknownOperationException(status=405)
 
     async def _list(self, account: str, region: str, query: Mapping[str, str]) -> bytes:
-        after = _number(query, "after", 0, range(10**18))
-        limit = _number(query, "limit", _PAGE, range(1, 1001))
+        after = parse_number(query, "after", 0, range(10**18))
+        limit = parse_number(query, "limit", _PAGE, range(1, 1001))
         page: list[bytes] = []
         size = 0
         is_last = False
@@ -251,7 +251,12 @@ def _parse(body: bytes, *allowed: str) -> _Chosen:
     return chosen
 
 
-def _number(query: Mapping[str, str], name: str, default: int, allowed: range) -> int:
+def parse_number(query: Mapping[str, str], name: str, default: int, allowed: range) -> int:
+    """Return a whole number of a query.
+
+    Raises:
+        InvalidParameterValueException: it is none, or not an allowed one.
+    """
     text = query.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) in allowed):
         raise InvalidParameterValueException(
@@ -260,4 +265,4 @@ def _number(query: Mapping[str, str], name: str, default: int, allowed: range) -
     return int(text)
 
 
-__all__ = ["DeadLetters"]
+__all__ = ["DeadLetters", "parse_number"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -52,7 +51,7 @@ def show_letter(request_id: str, as_json: bool, endpoint: Endpoint) -> None:
 
     With --json: an array of one object.
     """
-    letter = _ask(endpoint, f"{_PATH}/{quote(request_id, safe='')}")
+    letter = endpoint.control_json(f"{_PATH}/{quote(request_id, safe='')}")
     if as_json:
         write_json([letter])
         return
@@ -84,7 +83,7 @@ def redrive(request_ids: tuple[str, ...], function: str | None, as_json: bool, e
     if bool(request_ids) == (function is not None):
         raise click.UsageError("Give request ids, or --function.")
     chosen: Any = {"requestIds": request_ids} if request_ids else {"function": function}
-    answer = _ask(endpoint, f"{_PATH}/redrive", chosen)
+    answer = endpoint.control_json(f"{_PATH}/redrive", body=chosen, endless=True)
     if as_json:
         write_json(answer["redriven"])
     else:
@@ -113,7 +112,7 @@ def purge(function: str | None, yes: bool, as_json: bool, endpoint: Endpoint) ->
         whose = f"of the function {function}" if function else "of all functions"
         click.confirm(f"Remove the dead letters {whose}?", abort=True, err=True)
     chosen: Any = {"function": function} if function else {"all": True}
-    purged = _ask(endpoint, f"{_PATH}/purge", chosen)["purged"]
+    purged = endpoint.control_json(f"{_PATH}/purge", body=chosen, endless=True)["purged"]
     if as_json:
         write_json(purged)
     else:
@@ -124,21 +123,9 @@ def _letters(endpoint: Endpoint, function: str | None) -> Iterator[dict[str, Any
     query = {} if function is None else {"function": function}
     following: int | None = 0
     while following is not None:
-        page = _ask(endpoint, _PATH, query={**query, "after": str(following)})
+        page = endpoint.control_json(_PATH, {**query, "after": str(following)})
         yield from page["deadLetters"]
         following = page["next"]
-
-
-def _ask(
-    endpoint: Endpoint, path: str, body: object = None, query: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    with endpoint.control(path, query or {}, body=body, endless=body is not None) as response:
-        text = response.read()
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CommandError(f"The server sent what cannot be read: {error}") from error
-    return dict(answer)
 
 
 def _row(letter: Mapping[str, Any]) -> tuple[str, ...]:

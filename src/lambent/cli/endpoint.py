@@ -221,6 +221,28 @@ class Endpoint:
         with self._ask(self._control_connection(timeout_s), path, asked, body) as response:
             yield response
 
+    def control_json(
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        body: object = None,
+        endless: bool = False,
+        placed: bool = True,
+    ) -> dict[str, Any]:
+        """Return the JSON object that a control answers; arguments as of :meth:`control`.
+
+        Raises:
+            CommandError: it cannot be read.
+            NoServer: none is there.
+        """
+        with self.control(path, query or {}, body=body, endless=endless, placed=placed) as response:
+            text = response.read()
+        try:
+            return dict(json.loads(text))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise CommandError(f"The server sent what cannot be read: {error}") from error
+
     def _place(self) -> dict[str, str]:
         identity = self.identity
         place = {}

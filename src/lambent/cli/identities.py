@@ -49,12 +49,7 @@ def ask_identities(endpoint: Endpoint, verb: str, asked: dict[str, Any]) -> dict
 
 def _ask_server(endpoint: Endpoint, verb: str, given: dict[str, Any]) -> dict[str, Any]:
     path, query, body = (f"{_PATH}/{verb}", {}, given) if verb else (_PATH, given, None)
-    with endpoint.control(path, query, body=body, placed=False) as response:
-        text = response.read()
-    try:
-        return dict(json.loads(text))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise CommandError(f"The server sent what cannot be read: {error}") from error
+    return endpoint.control_json(path, query, body=body, placed=False)
 
 
 def _ask_directory(

@@ -9,6 +9,7 @@ from lambent.cli.alias import alias
 from lambent.cli.deploy import deploy
 from lambent.cli.dlq import dlq
 from lambent.cli.drop_sealed import drop_sealed
+from lambent.cli.events import events
 from lambent.cli.iam import iam
 from lambent.cli.invoke import invoke
 from lambent.cli.list import list_functions
@@ -36,5 +37,19 @@ def main() -> None:
     """
 
 
-for _verb in (serve, deploy, invoke, logs, top, list_functions, publish, alias, dlq, rm, iam, drop_sealed):
+for _verb in (
+    serve,
+    deploy,
+    invoke,
+    logs,
+    top,
+    list_functions,
+    publish,
+    alias,
+    events,
+    dlq,
+    rm,
+    iam,
+    drop_sealed,
+):
     main.add_command(_verb)

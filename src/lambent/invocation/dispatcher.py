@@ -31,7 +31,7 @@ from lambent import limits
 from lambent.clock import Clock
 from lambent.invocation.admission import Admission, Slot
 from lambent.invocation.invoker import Invoker
-from lambent.invocation.outcomes import end_of
+from lambent.invocation.outcomes import end_of, message_of
 from lambent.invocation.resolve import Resolved, Resolver
 from lambent.model.errors import (
     ResourceConflictException,
@@ -55,6 +55,8 @@ _RUNNING_BYTES = 256 << 20
 _THROTTLED_S = (1.0, 300.0)
 _UNWRITABLE_S = 1.0
 _SWEEP_S = 3600.0
+# Of an error that waits with its event for the next attempt.
+_ERROR_CHARACTERS = 500
 _SETTLE_S = 2.0
 
 _logger = logging.getLogger("lambent.events")
@@ -450,7 +452,9 @@ class Dispatcher:
         else:
             due = self._clock.now() + self._retry_delays[event.attempts - 1]
             if due - event.accepted_at <= config.age_s:
-                await self._put_back(taken, event, due)
+                # Halves of surrogate pairs can be in JSON and nowhere else.
+                error = message_of(result)[:_ERROR_CHARACTERS].encode("utf-8", "replace").decode()
+                await self._put_back(taken, dataclasses.replace(event, last_error=error), due)
                 return
             condition = Condition.EVENT_AGE_EXCEEDED
         letters = end_of(

@@ -51,7 +51,7 @@ def end_of(
         at=now,
         state="dead" if destination is None else "undelivered",
         record=_record(event, condition, now, executed_version, result),
-        error=error or _message(result),
+        error=error or message_of(result),
         log_tail=(result.log_tail or b"").decode("utf-8", "replace") if result is not None else "",
         destination=destination,
         payload=event.payload,
@@ -96,11 +96,12 @@ def _decoded(payload: bytes) -> Any:
         return payload.decode("utf-8", "replace")
 
 
-def _message(result: InvocationResult | None) -> str:
+def message_of(result: InvocationResult | None) -> str:
+    """Return the text of a function's error; "" without one."""
     if result is None or result.function_error is None:
         return ""
     told = _decoded(result.payload)
     return str(told.get("errorMessage", "")) if isinstance(told, dict) else str(told)
 
 
-__all__ = ["end_of"]
+__all__ = ["end_of", "message_of"]

@@ -40,6 +40,7 @@ class Event:
         attempts: that have been made and have ended with an error of the function.
         interruptions: how often the server ended while it ran.
         redriven_from: request id of the dead letter that it was; None for what a caller sent.
+        last_error: the text of the last attempt's error, its beginning; "" before one.
     """
 
     request_id: str
@@ -51,6 +52,25 @@ class Event:
     attempts: int = 0
     interruptions: int = 0
     redriven_from: str | None = None
+    last_error: str = ""
+
+
+class QueuedEvent(NamedTuple):
+    """An event that waits or runs, as a person is shown it.
+
+    Attributes:
+        number: of the queue's own; later events have larger ones.
+        event: without its payload.
+        payload_bytes: length of that.
+        due: when it may run, or might have; seconds since the epoch.
+        is_running: whether somebody has taken it.
+    """
+
+    number: int
+    event: Event
+    payload_bytes: int
+    due: float
+    is_running: bool
 
 
 class Condition(StrEnum):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
-from lambent.model.events import Backlog, DeadLetter, Event, EventInvokeConfig, Target
+from lambent.model.events import Backlog, DeadLetter, Event, EventInvokeConfig, QueuedEvent, Target
 from lambent.model.functions import LATEST, Alias, CodePackage, FunctionHead, FunctionKey
 from lambent.model.provisioned import ProvisionedConfig
 
@@ -444,6 +444,16 @@ class EventQueue(Protocol):
 
     async def finish(self, taken: TakenEvent, letters: Sequence[DeadLetter] = ()) -> None:
         """Forget a taken event and keep what became of it, both or neither."""
+        ...
+
+    async def queued(
+        self, account: str, region: str, name: str | None, *, after: int, limit: int
+    ) -> list[QueuedEvent]:
+        """Return events that wait or run with their numbers above ``after``, oldest first."""
+        ...
+
+    async def cancel(self, account: str, region: str, request_id: str) -> Event | None:
+        """Forget an event that waits, and return it; None when there is none that nobody has taken."""
         ...
 
     async def dead_letters(

@@ -15,11 +15,12 @@ import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
-from lambent.model.events import Backlog, DeadLetter, Event, Target
+from lambent.model.events import Backlog, DeadLetter, Event, QueuedEvent, Target
 from lambent.model.functions import FunctionKey
 from lambent.storage.ballast import Ballast
 from lambent.storage.contracts import BacklogFull, StorageFailed, TakenEvent
@@ -153,6 +154,29 @@ class SqliteEventQueue:
         await self._make_room_for(lambda: self._database.write_together(_forget, (taken.handle, rows)))
         self._count -= 1
 
+    # -- what a person sees and does
+
+    async def queued(
+        self, account: str, region: str, name: str | None, *, after: int, limit: int
+    ) -> list[QueuedEvent]:
+        """Return up to ``limit`` events that wait or run with their numbers above ``after``, oldest first."""
+        rows = await self._database.scan(_SQL["queued"], (after, _place(account, region, name), limit))
+        return [
+            QueuedEvent(number, _event(_target(target), document, b""), size, due, bool(is_taken))
+            for number, target, due, document, size, is_taken in rows
+        ]
+
+    async def cancel(self, account: str, region: str, request_id: str) -> Event | None:
+        """Forget an event that waits, and return it; None when there is none that nobody has taken."""
+        place = _place(account, region, None)
+        for number, target, document, payload in await self._database.scan(
+            _SQL["queued_by_id"], (place, request_id)
+        ):
+            if await self._database.write(partial(_cancel, number)):
+                self._count -= 1
+                return _event(_target(target), document, payload)
+        return None
+
     # -- dead letters
 
     async def dead_letters(
@@ -237,8 +261,18 @@ def _forget(connection: sqlite3.Connection, ended: list[tuple[int, list[_Row]]])
     connection.executemany(_SQL["bury"], [row for _, rows in ended for row in rows])
 
 
+def _cancel(number: int, connection: sqlite3.Connection) -> bool:
+    """Remove an event unless it was taken meanwhile."""
+    return connection.execute(_SQL["cancel"], (number,)).rowcount > 0
+
+
 def _text(target: Target) -> str:
     return "\n".join((*target.key, target.qualifier or ""))
+
+
+def _place(account: str, region: str, name: str | None) -> str:
+    """Return what the texts of a function's targets begin with, or of all functions of a place."""
+    return "".join(f"{part}\n" for part in (account, region, name) if part is not None)
 
 
 def _target(text: str) -> Target:
@@ -257,6 +291,7 @@ def _document(event: Event) -> str:
             "attempts": event.attempts,
             "interruptions": event.interruptions,
             "redriven_from": event.redriven_from,
+            "last_error": event.last_error,
         }
     ).decode()
 

@@ -41,6 +41,19 @@ DELETE FROM taken;
 -- name: backlogs
 SELECT target, count(*), min(due) FROM events GROUP BY target;
 
+-- name: queued
+SELECT events.sequence, target, due, document, length(payload), taken.sequence IS NOT NULL
+FROM events LEFT JOIN taken USING (sequence)
+WHERE events.sequence > ? AND substr(target, 1, length(?2)) = ?2
+ORDER BY events.sequence LIMIT ?;
+
+-- name: queued_by_id
+SELECT events.sequence, target, document, payload FROM events LEFT JOIN taken USING (sequence)
+WHERE substr(target, 1, length(?1)) = ?1 AND json_extract(document, '$.request_id') = ? AND taken.sequence IS NULL;
+
+-- name: cancel
+DELETE FROM events WHERE sequence = ?1 AND NOT EXISTS (SELECT 1 FROM taken WHERE sequence = ?1);
+
 -- name: bury
 INSERT INTO dead_letters (request_id, account, region, name, at, document, payload)
 VALUES (?, ?, ?, ?, ?, ?, ?);

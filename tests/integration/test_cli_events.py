@@ -1,4 +1,4 @@
-"""The command line's verbs for events: queue them, see what failed, redrive and purge; and the controls behind."""
+"""The command line's verbs for events: queue, see, cancel, redrive, purge; and the controls behind them."""
 
 from __future__ import annotations
 
@@ -334,3 +334,56 @@ def test_over_the_network_the_admin_token_is_needed(
     except urllib.error.HTTPError as error:
         status = error.code
     assert status == ((404 if rest == "/id" else 200) if token == TOKEN else 403)
+
+
+# -- events
+
+
+def test_what_waits_and_what_runs_is_listed_and_what_waits_can_be_cancelled(
+    lambent: Command, deploy: Deploy, client: Any, told: Told, tmp_path: Path
+) -> None:
+    name, gate = deploy(TELLING), tmp_path / "gate"
+    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
+    running = accept(client, name, told.event(gate=str(gate)))
+    told.wait(1)
+    waiting = [accept(client, name, told.event()) for _ in range(2)]
+    listed = json.loads(run(lambent, "events", "list", name, "--json")[0])
+    assert [(one["requestId"], one["state"], one["attempt"], one["lastError"]) for one in listed] == [
+        (running, "running", 1, ""),
+        (waiting[0], "waiting", 1, ""),
+        (waiting[1], "waiting", 1, ""),
+    ]
+    assert all(one["function"] == name and one["payloadBytes"] == len(told.event()) for one in listed[1:])
+    table, _ = run(lambent, "events", "list", name)
+    assert waiting[0] in table
+    output, said = run(lambent, "events", "cancel", waiting[0], running, "nothing", status=2)
+    assert output == f"{waiting[0]} of {name} is cancelled.\n"
+    assert f"{running}: No such event waits. What runs cannot be cancelled." in said
+    assert "2 could not be cancelled." in said
+    gate.touch()
+    told.wait(2)
+    wait_for(lambda: run(lambent, "events", "list", name) == ("", "No event waits or runs.\n"))
+    assert told.ids == [running, waiting[1]]
+
+
+def test_an_event_that_waits_for_its_next_attempt_shows_the_last_error(tmp_path: Path) -> None:
+    with running_server(tmp_path, LAMBENT_ASYNC_RETRY_DELAYS="1000,1000") as server:
+        client = server.client()
+        name = Functions(client)(FAILING)
+        accepted = accept(client, name, b"{}")
+        lambent = Command(tmp_path, server)
+
+        def listed() -> list[dict[str, Any]]:
+            return list(json.loads(run(lambent, "events", "list", "--json")[0]))
+
+        wait_for(lambda: [one["attempt"] for one in listed()] == [2])
+        (event,) = listed()
+        assert (event["requestId"], event["state"], event["lastError"]) == (
+            accepted,
+            "waiting",
+            "no  such\ncustomer",
+        )
+        assert event["due"] > event["acceptedAt"] + 999
+        cancelled, _ = run(lambent, "events", "cancel", accepted, "--json")
+        assert json.loads(cancelled) == [{"requestId": accepted, "function": name}]
+        assert listed() == []

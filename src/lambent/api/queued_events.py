@@ -1,0 +1,114 @@
+"""``/_lambent/events``: events that wait or run, to be seen and cancelled.
+
+::
+
+    GET           ?function=&after=&limit=    {"events": […], "next": 57}
+    POST /cancel  {"requestIds": […]}         {"cancelled": […], "refused": […]}
+
+``next`` is the ``after`` of the following page, null behind the last one. The elements of all
+lists are objects with ``requestId``.
+
+Source: docs/aws-behaviour.md, async 2.7.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from lambent.api.dead_letters import parse_number
+from lambent.api.request import Request
+from lambent.clock import Clock
+from lambent.model.errors import InvalidParameterValueException, UnknownOperationException
+from lambent.model.events import QueuedEvent
+from lambent.storage.contracts import EventQueue
+
+_PAGE = 1000
+
+
+class _Chosen(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Which events a POST is about."""
+
+    request_ids: list[str]
+
+
+class QueuedEvents:
+    """Answers for an account and region; the caller has been let in before."""
+
+    def __init__(self, queue: EventQueue, clock: Clock) -> None:
+        self._queue = queue
+        self._clock = clock
+
+    async def answer(
+        self, request: Request, rest: bytes, query: Mapping[str, str], place: tuple[str, str]
+    ) -> bytes:
+        """Return the JSON that answers a request.
+
+        Args:
+            request: its method and body count.
+            rest: of the path, behind ``events/``.
+            query: decoded.
+            place: account and region.
+
+        Raises:
+            InvalidParameterValueException: a parameter or the body cannot be read.
+            UnknownOperationException: no such path, or not with this method.
+        """
+        match request.method, rest:
+            case b"GET", b"":
+                return await self._list(place, query)
+            case b"POST", b"cancel":
+                return await self._cancel(place, request.body)
+        raise UnknownOperationException(status=405)
+
+    async def _list(self, place: tuple[str, str], query: Mapping[str, str]) -> bytes:
+        after = parse_number(query, "after", 0, range(10**18))
+        limit = parse_number(query, "limit", _PAGE, range(1, 1001))
+        found = await self._queue.queued(*place, query.get("function"), after=after, limit=limit)
+        now = self._clock.now()
+        following = found[-1].number if len(found) == limit else None
+        return json.dumps({"events": [_describe(one, now) for one in found], "next": following}).encode()
+
+    async def _cancel(self, place: tuple[str, str], body: bytes) -> bytes:
+        try:
+            chosen = msgspec.json.decode(body, type=_Chosen)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise InvalidParameterValueException(f"The body cannot be read: {error}") from error
+        cancelled, refused = [], []
+        for request_id in dict.fromkeys(chosen.request_ids):
+            event = await self._queue.cancel(*place, request_id)
+            if event is None:
+                refused.append(
+                    {
+                        "requestId": request_id,
+                        "code": "ResourceNotFoundException",
+                        "message": "No such event waits. What runs cannot be cancelled.",
+                    }
+                )
+            else:
+                cancelled.append({"requestId": request_id, "function": event.target.key.name})
+        return json.dumps({"cancelled": cancelled, "refused": refused}).encode()
+
+
+def _describe(queued: QueuedEvent, now: float) -> dict[str, Any]:
+    event = queued.event
+    return {
+        "requestId": event.request_id,
+        "function": event.target.key.name,
+        "qualifier": event.target.qualifier,
+        "state": "running" if queued.is_running else "waiting",
+        "attempt": event.attempts + 1,
+        "acceptedAt": event.accepted_at,
+        "ageSeconds": now - event.accepted_at,
+        "due": queued.due,
+        "lastError": event.last_error,
+        "interruptions": event.interruptions,
+        "redrivenFrom": event.redriven_from,
+        "payloadBytes": queued.payload_bytes,
+    }
+
+
+__all__ = ["QueuedEvents"]
