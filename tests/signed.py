@@ -39,12 +39,21 @@ CREDENTIALS = {
         ),
     )
 }
+
+
+def find_session(key_id: str, token: bytes) -> Credential | None:
+    """Return the credential above."""
+    return CREDENTIALS.get(key_id)
+
+
 INVOKE = "/2015-03-31/functions/hello/invocations"
 
 
 def authenticator(at: datetime = NOW) -> SignatureAuthenticator:
     """Return one that knows the credentials above."""
-    return SignatureAuthenticator("000000000000", "us-east-1", CREDENTIALS.get, ManualClock(at.timestamp()))
+    return SignatureAuthenticator(
+        "000000000000", "us-east-1", CREDENTIALS.get, ManualClock(at.timestamp()), find_session
+    )
 
 
 def signed(

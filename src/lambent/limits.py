@@ -114,6 +114,12 @@ SIGNATURE_WINDOW_S = Limit(300, "s", "docs/aws-behaviour.md, versions-permission
 PRESIGNED_S_MIN = Limit(1, "s", "docs/aws-behaviour.md, versions-permissions 5.8")
 PRESIGNED_S_MAX = Limit(604_800, "s", "docs/aws-behaviour.md, versions-permissions 5.8")
 
+# -- Sessions ------------------------------------------------------------------
+
+# An environment ends in good time before its keys do.
+SESSION_S = Limit(43_200, "s", "docs/aws-behaviour.md, versions-permissions 5.8")
+ENVIRONMENT_LIFE_S = Limit(28_800, "s", "docs/aws-behaviour.md, versions-permissions 5.8")
+
 # -- Event invocations ---------------------------------------------------------
 
 EVENT_RETRIES_MAX = Limit(2, "count", _ASYNC)

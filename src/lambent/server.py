@@ -34,7 +34,7 @@ from lambent.config import ConfigurationError, Settings, environment
 from lambent.control.activation import finish_unsettled, keep_collecting
 from lambent.control.code_source import S3CodeSource
 from lambent.control.operation import Services
-from lambent.execution.launcher import FunctionEndpoints, ProcessLauncher
+from lambent.execution.launcher import FunctionEndpoints, ProcessLauncher, account_keys
 from lambent.execution.pool import EnvironmentPool
 from lambent.execution.runtimes import (
     Interpreter,
@@ -53,6 +53,7 @@ from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.invoker import Invoker
 from lambent.invocation.provisioning import Provisioner
 from lambent.invocation.resolve import Resolver
+from lambent.invocation.sessions import Sessions
 from lambent.model.observer import AccountUse, Observer, ServerUse
 from lambent.observability.line_writer import LineHandler, LineWriter
 from lambent.observability.request_log import RequestLog
@@ -174,6 +175,7 @@ class _Storage:
     logs: FileLogStore
     events: SqliteEventQueue
     identities: SqliteIdentityStore
+    sessions: Sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,8 @@ async def _open_storage(settings: Settings, clock: Clock, stack: AsyncExitStack)
     identities = SqliteIdentityStore(directory, sealer)
     stack.push_async_callback(identities.stop)
     await identities.start()
-    return _Storage(directory, functions, code, logs, events, identities)
+    sessions = Sessions(sealer, identities.role, clock)
+    return _Storage(directory, functions, code, logs, events, identities, sessions)
 
 
 async def _build_execution(
@@ -249,6 +252,7 @@ async def _build_execution(
         pycache=storage.directory.byte_code,
         boto3=boto3,
         endpoints=FunctionEndpoints(internal_url, settings.functions.endpoint_url),
+        make_keys=storage.sessions.begin if settings.auth.level == "sigv4" else account_keys,
         tasks=tasks,
     )
     machine_limit = settings.concurrency.machine_limit or _machine_limit()
@@ -346,7 +350,7 @@ def _build_service(
     )
     service = Service(
         answers=answers,
-        authenticator=_make_authenticator(settings, storage.identities, clock),
+        authenticator=_make_authenticator(settings, storage, clock),
         origins=OriginCheck(frozenset((settings.server.host, socket.gethostname()))),
         codec=Codec(),
         resolver=invocation.resolver,
@@ -432,11 +436,11 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _make_authenticator(settings: Settings, identities: SqliteIdentityStore, clock: Clock) -> Authenticator:
+def _make_authenticator(settings: Settings, storage: _Storage, clock: Clock) -> Authenticator:
     account, region = settings.server.account, settings.server.region
-    find = identities.find_credential
+    find = storage.identities.find_credential
     if settings.auth.level == "sigv4":
-        return SignatureAuthenticator(account, region, find, clock)
+        return SignatureAuthenticator(account, region, find, clock, storage.sessions.find)
     return Authenticator(account, region, find)
 
 

@@ -47,7 +47,9 @@ class RunningServer:
     def port(self) -> int:
         return int(self.url.rsplit(":", 1)[1])
 
-    def client(self, *, account: str = "test", region: str = "us-east-1", **config: Any) -> Any:
+    def client(
+        self, *, account: str = "test", secret: str = "secret", region: str = "us-east-1", **config: Any
+    ) -> Any:
         """Return a boto3 client for this server that never retries."""
         options = {"retries": {"total_max_attempts": 1}, "read_timeout": 30, **config}
         return boto3.client(
@@ -55,7 +57,7 @@ class RunningServer:
             endpoint_url=self.url,
             region_name=region,
             aws_access_key_id=account,
-            aws_secret_access_key="secret",
+            aws_secret_access_key=secret,
             config=Config(**options),
         )
 

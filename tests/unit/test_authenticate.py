@@ -28,6 +28,7 @@ from tests.signed import (
     TIMESTAMP,
     USER,
     authenticator,
+    find_session,
     receive,
     signed,
 )
@@ -139,7 +140,7 @@ def test_a_presigned_request_may_come_until_it_expires(seconds: int) -> None:
 
 def test_a_signature_that_was_accepted_is_refused_once_it_is_too_old() -> None:
     clock = ManualClock(NOW.timestamp())
-    checks = SignatureAuthenticator("000000000000", "us-east-1", CREDENTIALS.get, clock)
+    checks = SignatureAuthenticator("000000000000", "us-east-1", CREDENTIALS.get, clock, find_session)
     checks.identify(signed())
     clock.advance(301)
     with pytest.raises(ServiceError):

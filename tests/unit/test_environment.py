@@ -693,6 +693,28 @@ def test_idle_environments_expire_oldest_first_and_busy_ones_stay(tmp_path: Path
     play(tmp_path, script)
 
 
+def test_no_environment_outlives_what_it_was_told(tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        stage.runs("a")
+        old = stage.launcher.starts()
+        old.says(frames.READY)
+        stage.clock.advance(limits.ENVIRONMENT_LIFE_S)
+        old.says(frames.RESULT)
+        stage.pool.provision(make_version("kept"), 1)
+        kept = stage.launcher.starts()
+        kept.says(frames.READY)
+        stage.pool._expire_idle()
+        assert (old.abandoned, kept.abandoned) == (True, False)
+        stage.clock.advance(limits.ENVIRONMENT_LIFE_S)
+        stage.pool._expire_idle()
+        assert kept.abandoned
+        # Another one takes its place.
+        stage.launcher.starts().says(frames.READY)
+        assert stage.pool.provisioned(make_version("kept").document_id)[0] == 1
+
+    play(tmp_path, script)
+
+
 def test_room_is_made_by_expiry_too(tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
         stage.answers("a", make_version("a"))

@@ -85,7 +85,15 @@ with it, and made anew for another one.
 """
 
 
+FindSession = Callable[[str, bytes], Credential | None]
+"""Finds the credential of a session by access key id and token; otherwise as :data:`FindCredential`."""
+
+
 def _find_none(_: str) -> Credential | None:
+    return None
+
+
+def _find_no_session(_: str, __: bytes) -> Credential | None:
     return None
 
 
@@ -191,12 +199,21 @@ class SignatureAuthenticator(Authenticator):
     Args:
         region: of callers that sign with no region, or with what can be none.
         find_credential: finds the keys that the server issued; nobody has another one.
+        find_session: finds the keys of a session by key id and token, likewise.
     """
 
     is_checking = True
 
-    def __init__(self, account: str, region: str, find_credential: FindCredential, clock: Clock) -> None:
+    def __init__(
+        self,
+        account: str,
+        region: str,
+        find_credential: FindCredential,
+        clock: Clock,
+        find_session: FindSession = _find_no_session,
+    ) -> None:
         super().__init__(account, region, find_credential)
+        self._find_session = find_session
         self._clock = clock
         self._signers: dict[bytes, _Signer] = {}
         self._targets: dict[bytes, SignedTarget] = {}
@@ -228,7 +245,7 @@ class SignatureAuthenticator(Authenticator):
         if (
             signer is None
             or not timestamp
-            or self._find_credential(signer.credential.access_key_id) is not signer.credential
+            or self._find(signer.credential.access_key_id, token) is not signer.credential
         ):
             claim = _parse_authorization(authorization, timestamp, token)
             signer = self._find_signer(claim)
@@ -267,7 +284,7 @@ class SignatureAuthenticator(Authenticator):
                 f"e.g. keyid/date/region/service/term, got '{text[:_QUOTED]}'"
             )
         self._read_instant(claim.timestamp)
-        credential = self._find_credential(key_id)
+        credential = self._find(key_id, claim.token)
         if credential is None:
             raise UnrecognizedClientException
         date, region, service, terminator = scope
@@ -294,6 +311,9 @@ class SignatureAuthenticator(Authenticator):
             claim.credential[len(key_id) + 1 :],
             signing_key(credential.secret, Scope(date, region, service)),
         )
+
+    def _find(self, key_id: str, token: bytes) -> Credential | None:
+        return self._find_session(key_id, token) if token else self._find_credential(key_id)
 
     def _check(
         self, request: Request, target: SignedTarget, signer: _Signer, claim: _Claim, body_hash: bytes

@@ -130,7 +130,8 @@ class ExecutionEnvironment:
         deadline: monotonic instant at which :meth:`expire` is due; meaningful only
             while starting or running.
         idle_since: monotonic instant of the last answer.
-        has_answered: whether there was one.
+        made_at: likewise of its making.
+        has_answered: whether there was an answer.
     """
 
     __slots__ = (
@@ -163,6 +164,7 @@ class ExecutionEnvironment:
         "idle_since",
         "is_provisioned",
         "log_stream",
+        "made_at",
         "version",
     )
 
@@ -188,6 +190,7 @@ class ExecutionEnvironment:
         self.folder = folder
         self.deadline = 0.0
         self.idle_since = 0.0
+        self.made_at = clock.monotonic()
         self._phase = Phase.FRESH
         self._launcher = launcher
         self._log_store = log_store

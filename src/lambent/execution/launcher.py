@@ -39,6 +39,11 @@ class FunctionEndpoints:
     other_url: str | None = None
 
 
+def account_keys(version: FunctionVersion) -> tuple[str, str, str]:
+    """Return keys that mean the function's account where no signature is checked."""
+    return version.key.account, "lambent", "lambent"
+
+
 class ProcessLauncher:
     """Starts processes of environments from zygotes.
 
@@ -46,6 +51,7 @@ class ProcessLauncher:
         unpack: package hash → folder with its files.
         pycache: parent of the byte code folders, one for each version of Python: code and
             boto3 share it, because a process has just one such folder.
+        make_keys: gives a process access key id, secret and session token.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class ProcessLauncher:
         pycache: Path,
         boto3: OfferedPackages,
         endpoints: FunctionEndpoints,
+        make_keys: Callable[[FunctionVersion], tuple[str, str, str]],
         tasks: Tasks,
     ) -> None:
         self._runtimes = runtimes
@@ -68,6 +75,7 @@ class ProcessLauncher:
         self._boto3 = boto3
         self._compiled_boto3_for: set[Interpreter] = set()
         self._endpoints = endpoints
+        self._make_keys = make_keys
         self._tasks = tasks
 
     def launch(self, environment: ExecutionEnvironment) -> None:
@@ -134,6 +142,7 @@ class ProcessLauncher:
     def _variables(self, environment: ExecutionEnvironment, folder: Path) -> Mapping[str, str]:
         version = environment.version
         key = version.key
+        access_key_id, secret, token = self._make_keys(version)
         variables = {
             "AWS_LAMBDA_FUNCTION_NAME": key.name,
             "AWS_LAMBDA_FUNCTION_VERSION": version.version,
@@ -143,9 +152,9 @@ class ProcessLauncher:
             "AWS_LAMBDA_INITIALIZATION_TYPE": environment.initialization_type,
             "AWS_REGION": key.region,
             "AWS_DEFAULT_REGION": key.region,
-            "AWS_ACCESS_KEY_ID": key.account,
-            "AWS_SECRET_ACCESS_KEY": "lambent",
-            "AWS_SESSION_TOKEN": "lambent",
+            "AWS_ACCESS_KEY_ID": access_key_id,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_SESSION_TOKEN": token,
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{version.runtime}",
             "_HANDLER": version.handler,
             "LAMBDA_TASK_ROOT": str(folder),

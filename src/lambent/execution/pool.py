@@ -148,6 +148,8 @@ class EnvironmentPool:
         kept.want(0 if self._is_draining else count)
         self._forget_unless_kept(kept)
         self._watch_deadlines()
+        if self._provisioned and self._idle_sweep is None and not self._is_draining:
+            self._schedule_idle_sweep()
 
     def provisioned(self, document_id: str) -> tuple[int, bool]:
         """Return how many environments of a document are kept and ready, and whether others have failed."""
@@ -319,17 +321,23 @@ class EnvironmentPool:
         now = self._clock.monotonic()
         self._growth = {key: full_at for key, full_at in self._growth.items() if full_at > now}
         oldest_allowed = now - self._idle_timeout_s
-        for document_id in list(self._idle):
-            idle = self._idle[document_id]
-            kept = [environment for environment in idle if environment.idle_since > oldest_allowed]
-            for environment in idle[: len(idle) - len(kept)]:
-                self._end(environment)
+        # Whatever was told them at their start is not good for ever, the keys of their role above all.
+        made_after = now - limits.ENVIRONMENT_LIFE_S
+        for document_id, idle in list(self._idle.items()):
+            kept = []
+            for environment in idle:
+                if environment.idle_since > oldest_allowed and environment.made_at > made_after:
+                    kept.append(environment)
+                else:
+                    self._end(environment)
             if kept:
                 self._idle[document_id] = kept
             else:
                 del self._idle[document_id]
+        for provisioned in list(self._provisioned.values()):
+            provisioned.renew(made_after)
         self._idle_sweep = None
-        if self._idle:
+        if self._idle or self._provisioned:
             self._schedule_idle_sweep()
 
 

@@ -83,6 +83,12 @@ class ProvisionedEnvironments:
             self.starting.add(environment)
             environment.initialize()
 
+    def renew(self, made_after: float) -> None:
+        """Put new environments in the place of idle ones that were made before that instant."""
+        for environment in [one for one in self.idle if one.made_at <= made_after]:
+            self._drop(environment)
+        self.fill()
+
     def take_back(self, environment: ExecutionEnvironment) -> None:
         """Take an environment that is initialised, has answered, or has lost its process."""
         is_new = environment in self.starting

@@ -89,8 +89,7 @@ class AccessKey:
     @classmethod
     def new(cls, now: float) -> AccessKey:
         """Return a key that nobody has, created ``now`` (seconds since the epoch)."""
-        access_key_id = f"AKIA{_random(_KEY_LETTERS, 16)}"
-        return cls(access_key_id, base64.b64encode(secrets.token_bytes(30)).decode(), now)
+        return cls(new_access_key_id("AKIA"), new_secret(), now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +162,16 @@ class Role:
 Identity: TypeAlias = User | Role
 
 
+def new_access_key_id(prefix: str) -> str:
+    """Return 20 characters that no other key has; ``AKIA`` begins long-term keys, ``ASIA`` sessions'."""
+    return prefix + _random(_KEY_LETTERS, 16)
+
+
+def new_secret() -> str:
+    """Return the 40 characters of a secret."""
+    return base64.b64encode(secrets.token_bytes(30)).decode()
+
+
 def is_identity_name(text: str) -> bool:
     """Tell whether a user or role may be called so: 1 to 64 letters, digits and ``_+=,.@-``."""
     return _NAME.fullmatch(text) is not None
@@ -182,5 +191,7 @@ __all__ = [
     "Role",
     "User",
     "is_identity_name",
+    "new_access_key_id",
+    "new_secret",
     "root",
 ]
