@@ -7,6 +7,7 @@ import ctypes
 import gc
 import logging
 import os
+import random
 import resource
 import shutil
 import signal
@@ -24,6 +25,7 @@ from lambent.api.connection import Listener
 from lambent.api.controls import Controls
 from lambent.api.dead_letters import DeadLetters
 from lambent.api.doors import Doors
+from lambent.api.faults import Faults
 from lambent.api.identities import Identities
 from lambent.api.large_events import LargeEventCheck
 from lambent.api.origin import OriginCheck
@@ -321,6 +323,7 @@ def _build_service(
     stack.callback(request_log.close)
     large_events = LargeEventCheck()
     stack.callback(large_events.close)
+    faults = Faults(functions=storage.functions, clock=clock, tasks=execution.tasks, draw=random.random)
     report = Report(
         stats=stats,
         clock=clock,
@@ -344,6 +347,7 @@ def _build_service(
         ),
         queued_events=QueuedEvents(storage.events, clock),
         identities=Identities(store=storage.identities, clock=clock, account=account, region=region),
+        faults=faults,
         admin_token=settings.server.admin_token,
         account=account,
         region=region,
@@ -358,6 +362,7 @@ def _build_service(
         invoker=invocation.invoker,
         dispatcher=invocation.dispatcher,
         large_events=large_events,
+        faults=faults,
         services=services,
         controls=controls,
         observer=request_log,

@@ -65,7 +65,7 @@ class Reply(NamedTuple):
     json: Any
 
 
-class _OwnersConnection(http.client.HTTPConnection):
+class OwnersConnection(http.client.HTTPConnection):
     """HTTP over the socket in a server's data directory."""
 
     def __init__(self, path: Path) -> None:
@@ -82,7 +82,7 @@ def control(
     server: RunningServer, method: str, rest: str, body: bytes | None = None, *, name: str = "dead-letters"
 ) -> Reply:
     """Ask ``/_lambent/``, the control's name and ``rest`` over the owner's socket."""
-    connection = _OwnersConnection(server.data_dir / "control.sock")
+    connection = OwnersConnection(server.data_dir / "control.sock")
     try:
         connection.request(method, f"/_lambent/{name}{rest}", body)
         response = connection.getresponse()

@@ -126,7 +126,7 @@ def _check(answer: Answer, *, has_body: bool) -> None:
         return
     error_type = answer.header("x-amzn-errortype")
     assert error_type is not None
-    assert re.fullmatch(r"[A-Za-z]+", error_type)
+    assert re.fullmatch(r"[A-Za-z0-9]+", error_type)
     assert answer.header("content-type") == "application/json"
     if has_body:
         # Clients break on anything but an object, and on these members.

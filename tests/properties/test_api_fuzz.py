@@ -26,8 +26,10 @@ from tests.integration.conftest import ROLE, RUNTIME, RunningServer, pack, runni
 from tests.properties.api_requests import KEPT, PASSING, Drawn, operations, requests
 from tests.properties.fuzzed import EXAMPLES, fuzzed
 
+from lambent.api.event_stream import CONTENT_TYPE
 from lambent.api.invoke import SERVED as SERVED_BY_INVOKE
 from lambent.api.operations import OPERATIONS
+from lambent.wire.eventstream import Decoder
 
 SERVED = sorted({*SERVED_BY_INVOKE, *OPERATIONS})
 UNSERVED = sorted(set(operations()) - set(SERVED))
@@ -118,6 +120,14 @@ def check(drawn: Drawn, answer: Answer) -> None:
     shape = _MODEL.operation_model(drawn.operation).output_shape
     if shape is None:
         assert body == b""
+        return
+    if headers["Content-Type"] == CONTENT_TYPE:
+        *chunks, complete = Decoder().feed(body)
+        assert {message.headers[":event-type"] for message in chunks} <= {"PayloadChunk"}
+        assert complete.headers[":event-type"] == "InvokeComplete"
+        shape, body = shape.members["EventStream"].members["InvokeComplete"], complete.payload
+    elif drawn.operation == "InvokeWithResponseStream":
+        assert (status, body) == (204, b"")
         return
     parsed = _PARSER.parse({"status_code": status, "headers": dict(headers.items()), "body": body}, shape)
     del parsed["ResponseMetadata"]

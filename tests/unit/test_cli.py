@@ -268,3 +268,29 @@ def test_without_an_installer_it_says_how_to_get_one(tmp_path: Path, monkeypatch
         install_requirements(tmp_path / "requirements.txt", "python3.13", tmp_path / "target")
 
     assert "ensurepip" in json.dumps(refused.value.hints)
+
+
+# -- fault -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("f",),
+        ("--error", "EFSIO"),
+        ("f", "--error", "EFSIO", "--list"),
+        ("--list", "--clear"),
+        ("f", "--clear", "--count", "1"),
+        ("--list", "--rate", "0.5"),
+        ("f", "--error", "EFSIO", "--count", "0"),
+        ("f", "--error", "EFSIO", "--rate", "0"),
+        ("f", "--error", "EFSIO", "--rate", "1.1"),
+        ("f", "--error", "EFSIO", "--delay", "-1"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_fault_is_set_listed_or_cleared_and_has_its_options(arguments: tuple[str, ...]) -> None:
+    result = run("fault", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Usage: lambent fault [OPTIONS] [FUNCTION]" in result.stderr

@@ -23,6 +23,7 @@ from lambent.api.authenticate import SMALL_BODY_BYTES, Authenticator, SignatureA
 from lambent.api.codec import Codec
 from lambent.api.controls import Controls
 from lambent.api.dead_letters import DeadLetters
+from lambent.api.faults import Faults
 from lambent.api.identities import Identities
 from lambent.api.large_events import LargeEventCheck
 from lambent.api.origin import OriginCheck
@@ -131,6 +132,8 @@ class Front:
         self.environments = Environments()
         answers = Answers(rig.clock)
         resolver = Resolver(rig.functions, tasks, lambda _: None)
+        draw = random.Random(SEED).random
+        faults = Faults(functions=rig.functions, clock=rig.clock, tasks=tasks, draw=draw)
         self.controls = Controls(
             services=rig.services,
             logs=cast("LogStore", None),
@@ -142,6 +145,7 @@ class Front:
             dead_letters=cast("DeadLetters", None),
             queued_events=cast("QueuedEvents", None),
             identities=cast("Identities", None),
+            faults=faults,
             admin_token=None,
             account=ACCOUNT,
             region=REGION,
@@ -156,13 +160,14 @@ class Front:
             invoker=Invoker(Admission(1, rig.clock), cast("EnvironmentPool", self.environments)),
             dispatcher=cast("Dispatcher", None),
             large_events=self.large_events,
+            faults=faults,
             services=rig.services,
             controls=self.controls,
             observer=RequestLog(rig.clock),
             clock=rig.clock,
             tasks=tasks,
             scheme="http",
-            draw=random.Random(SEED).random,
+            draw=draw,
         )
 
     def check_signatures(self) -> None:

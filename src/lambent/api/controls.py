@@ -19,6 +19,7 @@ from lambent import __version__
 from lambent.api.answers import Answers
 from lambent.api.connection import Exchange
 from lambent.api.dead_letters import DeadLetters
+from lambent.api.faults import Faults
 from lambent.api.identities import Identities
 from lambent.api.queued_events import QueuedEvents
 from lambent.api.request import Request
@@ -35,7 +36,7 @@ from lambent.model.functions import FunctionKey
 from lambent.storage.contracts import LogStore
 
 _CONGESTED_S = 0.1
-_WITH_POST = frozenset((b"dead-letters", b"events", b"iam"))
+_WITH_POST = frozenset((b"dead-letters", b"events", b"faults", b"iam"))
 
 
 class Controls:
@@ -49,6 +50,7 @@ class Controls:
         dead_letters: answers ``dead-letters``.
         queued_events: answers ``events``.
         identities: answers ``iam``.
+        faults: answers ``faults``.
         admin_token: opens the controls over the network; None leaves only the socket.
     """
 
@@ -65,6 +67,7 @@ class Controls:
         dead_letters: DeadLetters,
         queued_events: QueuedEvents,
         identities: Identities,
+        faults: Faults,
         admin_token: str | None,
         account: str,
         region: str,
@@ -79,6 +82,7 @@ class Controls:
         self._dead_letters = dead_letters
         self._queued_events = queued_events
         self._identities = identities
+        self._faults = faults
         self._admin_token = admin_token
         self._account = account
         self._region = region
@@ -117,6 +121,10 @@ class Controls:
             case b"events":
                 self._authorize(request)
                 body = await self._queued_events.answer(request, rest, query, self._place(query))
+                return self._render(request, request_id, body, "application/json")
+            case b"faults":
+                self._authorize(request)
+                body = await self._faults.answer(request, rest, self._place(query))
                 return self._render(request, request_id, body, "application/json")
             case b"iam":
                 self._authorize(request)

@@ -1,4 +1,4 @@
-"""Invoke: the order of all checks, and its answer.
+"""Invoke, answered in one piece or as an event stream: the order of all checks, and the answer.
 
 The usual call (a name seen before, a function in the cache) runs through
 :meth:`InvokeOperation.start` in one go, with no task and no future; whatever is
@@ -16,12 +16,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 
 from lambent import limits
 from lambent.api.access import invoke_access
 from lambent.api.answers import Answers
 from lambent.api.call import Call
 from lambent.api.codec import Codec
+from lambent.api.event_stream import CHUNK_BYTES, CONTENT_TYPE, messages
+from lambent.api.faults import Faults
 from lambent.api.large_events import SMALL_EVENT_BYTES, LargeEventCheck
 from lambent.api.payload import check_client_context, check_event
 from lambent.api.routes import match
@@ -43,10 +46,14 @@ from lambent.model.events import Target as EventTarget
 from lambent.model.invocations import Invocation, InvocationResult
 from lambent.model.policies import Policy
 from lambent.storage.contracts import BacklogFull
+from lambent.tasks import Tasks
 from lambent.wire.headers import lineage_of, render_trace
 
 SERVED = {
     "Invoke": frozenset(
+        ("FunctionName", "Qualifier", "InvocationType", "LogType", "ClientContext", "Payload")
+    ),
+    "InvokeWithResponseStream": frozenset(
         ("FunctionName", "Qualifier", "InvocationType", "LogType", "ClientContext", "Payload")
     ),
     "InvokeAsync": frozenset(("FunctionName", "InvokeArgs")),
@@ -82,6 +89,8 @@ class Target:
     Attributes:
         is_own: whether the function is of the caller's account.
         access: what it takes to invoke it.
+        streams: whether the answer is an event stream.
+        done: makes the answer of a result; takes the call, the version that ran and the trace as well.
     """
 
     location: EventTarget
@@ -89,10 +98,12 @@ class Target:
     lineage: str
     is_own: bool
     access: Access
+    streams: bool
+    done: Callable[[Call, str, str, InvocationResult], None]
 
 
 class InvokeOperation:
-    """The Invoke operation: RequestResponse, Event and DryRun.
+    """The operations that invoke: RequestResponse, Event and DryRun, plain and streamed.
 
     Args:
         finish: takes a call, its whole response, the status and the outcome (``ok`` or
@@ -111,8 +122,10 @@ class InvokeOperation:
         invoker: Invoker,
         dispatcher: Dispatcher,
         large_events: LargeEventCheck,
+        faults: Faults,
         answers: Answers,
         clock: Clock,
+        tasks: Tasks,
         finish: Callable[[Call, bytes, int, str], None],
         refuse: Callable[[Call, ServiceError], None],
         draw: Callable[[], float],
@@ -123,8 +136,12 @@ class InvokeOperation:
         self._invoker = invoker
         self._dispatcher = dispatcher
         self._large_events = large_events
+        self._faults = faults
+        # Looked at by every call, and empty for nearly all.
+        self._armed = faults.armed
         self._answers = answers
         self._clock = clock
+        self._tasks = tasks
         self._finish = finish
         self._refuse = refuse
         self._draw = draw
@@ -157,6 +174,7 @@ class InvokeOperation:
             ServiceError: the call is refused; nothing ran.
         """
         target = self._find_target(call)
+        call.function = target.name
         resolved = await self._resolve(call, target)
         event = call.request.body
         if len(event) <= SMALL_EVENT_BYTES:
@@ -191,7 +209,8 @@ class InvokeOperation:
         key = (request.target, caller.account, caller.region)
         target = self._targets.get(key)
         if target is None or (
-            not _CHECKED_HEADERS.isdisjoint(request.headers) and not _is_usual(request.headers)
+            not _CHECKED_HEADERS.isdisjoint(request.headers)
+            and (target.streams or not _is_usual(request.headers))
         ):
             target = self._parse(call)
             if len(request.target) <= _REMEMBERED_BYTES:
@@ -224,6 +243,8 @@ class InvokeOperation:
             is_dry_run, is_event = invocation_type == b"DryRun", invocation_type == b"Event"
             tail = headers.get(b"x-amz-log-type") == b"Tail"
         payload = check(request.body)
+        if self._armed and self._faults.strike(call, target.location.key, self._refuse):
+            return
         if is_dry_run:
             response = self._answers.render(204, request_id, b"", keep_alive=request.keep_alive)
             self._finish(call, response, 204, "ok")
@@ -237,7 +258,7 @@ class InvokeOperation:
             version = other
         invocation = Invocation(request_id, version, invoked_arn, payload, client_context, trace, tail)
         # Without the invocation: a large event is not needed any more once the function has it.
-        self._invoker.run(invocation, partial(self._done, call, version.version, trace))
+        self._invoker.run(invocation, partial(target.done, call, version.version, trace))
 
     def _accept(self, call: Call, target: Target, resolved: Resolved, payload: bytes, trace: str) -> None:
         """Queue an event; the 202 leaves when it is on disk, and never otherwise.
@@ -272,9 +293,14 @@ class InvokeOperation:
             _logger.error("event %s could not be stored: %s", call.request_id, error)
             self._refuse(call, ServiceException("The event could not be stored; it may run nevertheless."))
 
-    def _done(self, call: Call, version: str, trace_id: str, result: InvocationResult) -> None:
+    def _done(
+        self, call: Call, version: str, trace_id: str, result: InvocationResult, outcome: str = "ok"
+    ) -> None:
         payload, function_error, content_type, log_tail, _ = result
-        extra = "" if function_error is None else f"X-Amz-Function-Error: {function_error}\r\n"
+        extra = ""
+        if function_error is not None:
+            outcome = function_error
+            extra = f"X-Amz-Function-Error: {function_error}\r\n"
         if log_tail is not None:
             extra += f"X-Amz-Log-Result: {base64.b64encode(log_tail).decode()}\r\n"
         head = (
@@ -289,7 +315,28 @@ class InvokeOperation:
             response = payload
         else:
             response += payload
-        self._finish(call, response, 200, function_error or "ok")
+        self._finish(call, response, 200, outcome)
+
+    def _done_in_stream(self, call: Call, version: str, trace_id: str, result: InvocationResult) -> None:
+        """Answer with the result's event stream as the payload; errors and log are inside of it."""
+        if len(result.payload) > CHUNK_BYTES:
+            self._tasks.start(self._stream_large(call, version, trace_id, result), "event stream")
+        else:
+            self._send_stream(call, version, trace_id, b"".join(messages(result)), result.function_error)
+
+    async def _stream_large(self, call: Call, version: str, trace_id: str, result: InvocationResult) -> None:
+        """Make one message in each turn of the event loop: it is others' turn between them."""
+        stream = BytesIO()
+        for message in messages(result):
+            stream.write(message)
+            await self._clock.sleep(0)
+        self._send_stream(call, version, trace_id, stream.getvalue(), result.function_error)
+
+    def _send_stream(
+        self, call: Call, version: str, trace_id: str, stream: bytes, function_error: str | None
+    ) -> None:
+        answer = InvocationResult(stream, content_type=CONTENT_TYPE)
+        self._done(call, version, trace_id, answer, function_error or "ok")
 
     def _parse(self, call: Call) -> Target:
         """Check every member by the model: all problems in one answer."""
@@ -304,9 +351,16 @@ class InvokeOperation:
         qualifier = names.derive_qualifier(reference, members.get("Qualifier"))
         key = names.resolve_key(reference, call.caller.account, call.caller.region)
         self._codec.refuse_unserved(route.operation, members, SERVED[route.operation])
-        location = EventTarget(key, qualifier)
-        is_own = key.account == call.caller.account
-        return Target(location, key.name, lineage_of(key.arn()), is_own, invoke_access(key, qualifier))
+        streams = route.operation == "InvokeWithResponseStream"
+        return Target(
+            location=EventTarget(key, qualifier),
+            name=key.name,
+            lineage=lineage_of(key.arn()),
+            is_own=key.account == call.caller.account,
+            access=invoke_access(key, qualifier),
+            streams=streams,
+            done=self._done_in_stream if streams else self._done,
+        )
 
 
 def _is_usual(headers: dict[bytes, bytes]) -> bool:

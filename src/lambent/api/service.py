@@ -19,7 +19,8 @@ from lambent.api.call import Call
 from lambent.api.codec import Codec
 from lambent.api.connection import Exchange
 from lambent.api.controls import Controls
-from lambent.api.invoke import InvokeOperation
+from lambent.api.faults import Faults
+from lambent.api.invoke import SERVED, InvokeOperation
 from lambent.api.large_events import LargeEventCheck
 from lambent.api.operations import OPERATIONS
 from lambent.api.origin import OriginCheck
@@ -70,6 +71,7 @@ class Service:
         invoker: Invoker,
         dispatcher: Dispatcher,
         large_events: LargeEventCheck,
+        faults: Faults,
         services: Services,
         controls: Controls,
         observer: Observer,
@@ -90,8 +92,10 @@ class Service:
             invoker=invoker,
             dispatcher=dispatcher,
             large_events=large_events,
+            faults=faults,
             answers=answers,
             clock=clock,
+            tasks=tasks,
             finish=self._finish,
             refuse=self._refuse,
             draw=draw,
@@ -176,6 +180,7 @@ class Service:
             if route.operation == "InvokeAsync":
                 # The older path of events. Source: docs/aws-behaviour.md, invoke 1.6
                 request.headers[b"x-amz-invocation-type"] = b"Event"
+            if route.operation in SERVED:
                 await self._invoke.resolve_and_run(call)
                 return
             status, headers, body = await self._run(call, route, query)

@@ -3,7 +3,7 @@
 One module per verb, plus what they share: ``main`` gathers the verbs, ``endpoint``
 reaches a running server, ``output`` speaks to people and writes JSON, ``package`` and
 ``requirements`` turn a folder into a zip. The verbs use the same public API as every
-SDK does; only ``logs``, ``top`` and ``dlq`` also need the server's own controls. Nothing here is
+SDK does; only ``logs``, ``top``, ``dlq`` and ``fault`` also need the server's own controls. Nothing here is
 imported by the server.
 
 Exit status of every verb: 0 done, 1 the function failed or the user said no,

@@ -10,6 +10,7 @@ from lambent.cli.deploy import deploy
 from lambent.cli.dlq import dlq
 from lambent.cli.drop_sealed import drop_sealed
 from lambent.cli.events import events
+from lambent.cli.fault import fault
 from lambent.cli.iam import iam
 from lambent.cli.invoke import invoke
 from lambent.cli.list import list_functions
@@ -48,6 +49,7 @@ for _verb in (
     alias,
     events,
     dlq,
+    fault,
     rm,
     iam,
     drop_sealed,

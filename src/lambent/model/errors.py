@@ -24,7 +24,8 @@
     ├─ TooManyRequestsException       429  with a Reason
     ├─ BadRequestException            400 / 408 / 431  broken HTTP
     ├─ ServiceException               500  our own fault
-    └─ InvalidRuntimeException, InvalidZipFileException  502
+    ├─ InvalidRuntimeException, InvalidZipFileException, EC2UnexpectedException  502
+    └─ the other errors of Invoke: the table at the end
 
 A function's own fault is not here: it is a value, answered with status 200.
 
@@ -34,6 +35,8 @@ and docs/aws-behaviour.md, invoke 1.4.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -233,6 +236,17 @@ class TooManyRequestsException(ServiceError):
         return {"Reason": self.reason, **super().body()}
 
 
+THROTTLE_REASONS = (
+    "ConcurrentInvocationLimitExceeded",
+    "FunctionInvocationRateLimitExceeded",
+    "ReservedFunctionConcurrentInvocationLimitExceeded",
+    "ReservedFunctionInvocationRateLimitExceeded",
+    "CallerRateLimitExceeded",
+    "ConcurrentSnapshotCreateLimitExceeded",
+)
+"""Every ``Reason`` of a :class:`TooManyRequestsException`. Source: docs/aws-behaviour.md, concurrency 3.2."""
+
+
 class BadRequestException(ServiceError):
     """What arrived is not HTTP that can be answered otherwise; the connection closes."""
 
@@ -263,6 +277,7 @@ class InvalidRuntimeException(ServiceError):
 
     status = 502
     message_key = "Message"
+    fault = "Service"
 
 
 class InvalidZipFileException(ServiceError):
@@ -270,3 +285,71 @@ class InvalidZipFileException(ServiceError):
 
     status = 502
     message_key = "Message"
+    fault = "Service"
+
+
+class EC2UnexpectedException(ServiceError):
+    """EC2 failed while the function was set up, with an error code of its own."""
+
+    status = 502
+    message_key = "Message"
+    fault = "Service"
+
+    def body(self) -> dict[str, str | None]:
+        """Put EC2's code last."""
+        return {**super().body(), "EC2ErrorCode": "InternalError"}
+
+
+# Status, member of the text, names without "Exception": what no machine here can run into.
+_OTHERS = (
+    (400, "Message", "NoPublishedVersion RecursiveInvocation SnapStart"),
+    (400, "message", "ModeNotSupported"),
+    (402, "Message", "ServiceQuotaExceeded"),
+    (403, "Message", "EFSMountFailure S3FilesMountFailure"),
+    (408, "Message", "EFSMountConnectivity EFSMountTimeout S3FilesMountConnectivity S3FilesMountTimeout"),
+    (408, "Message", "SnapStartTimeout"),
+    (409, "Message", "DurableExecutionAlreadyStarted SnapStartNotReady SnapStartRegenerationFailure"),
+    (409, "message", "CodeArtifactUserDeleted CodeArtifactUserFailed CodeArtifactUserPending"),
+    (409, "message", "RuntimeAliasDeleted RuntimeVersionDeleted"),
+    (410, "Message", "EFSIO"),
+    (413, "message", "RequestTooLarge SerializedRequestEntityTooLarge"),
+    (415, "message", "UnsupportedMediaType"),
+    (502, "message", "ResourceNotReady"),
+    (502, "Message", "EC2AccessDenied EC2Throttled ENILimitReached ENINotReady"),
+    (502, "Message", "InvalidSecurityGroupID InvalidSubnetID SubnetIPAddressLimitReached"),
+    (502, "Message", "KMSAccessDenied KMSDisabled KMSInvalidState KMSNotFound"),
+)
+
+
+def _make(name: str, status: int, message_key: str) -> type[ServiceError]:
+    fault = "Service" if status >= 500 else "User"
+    return type(name, (ServiceError,), {"status": status, "message_key": message_key, "fault": fault})
+
+
+INVOKE_ERRORS: Mapping[str, type[ServiceError]] = MappingProxyType(
+    {
+        error.__name__: error
+        for error in (
+            AccessDeniedException,
+            EC2UnexpectedException,
+            InvalidParameterValueException,
+            InvalidRequestContentException,
+            InvalidRuntimeException,
+            InvalidZipFileException,
+            RequestEntityTooLargeException,
+            ResourceConflictException,
+            ResourceNotFoundException,
+            ServiceException,
+            TooManyRequestsException,
+            *(
+                _make(f"{name}Exception", status, message_key)
+                for status, message_key, names in _OTHERS
+                for name in names.split()
+            ),
+        )
+    }
+)
+"""Every error that Invoke answers, by name: those of the model, and two that AWS answers besides.
+
+Source: the service model's errors of Invoke and InvokeWithResponseStream; docs/aws-behaviour.md, invoke 1.4.
+"""
