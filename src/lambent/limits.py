@@ -114,6 +114,10 @@ SIGNATURE_WINDOW_S = Limit(300, "s", "docs/aws-behaviour.md, versions-permission
 PRESIGNED_S_MIN = Limit(1, "s", "docs/aws-behaviour.md, versions-permissions 5.8")
 PRESIGNED_S_MAX = Limit(604_800, "s", "docs/aws-behaviour.md, versions-permissions 5.8")
 
+# -- Recursion -----------------------------------------------------------------
+
+RECURSIVE_RUNS = Limit(16, "count", "docs/aws-behaviour.md, async 2.5")
+
 # -- Sessions ------------------------------------------------------------------
 
 # An environment ends in good time before its keys do.

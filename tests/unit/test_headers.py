@@ -5,7 +5,11 @@ from __future__ import annotations
 import uuid
 from itertools import islice
 
-from lambent.wire.headers import lineage_of, render_trace, request_ids
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lambent.wire.headers import lineage_of, render_trace, request_ids, runs_before
 
 ID = "0123abcd-0123-4123-8123-0123456789ab"
 
@@ -45,3 +49,33 @@ def test_the_lineage_names_the_function_by_eight_hex_digits() -> None:
     first, second = lineage_of("arn:a"), lineage_of("arn:b")
     assert first != second
     assert len(first.split(":")[1]) == 8
+
+
+@pytest.mark.parametrize(
+    ("received", "lineage"),
+    [
+        ("", "1:0a0a0a0a:0"),
+        ("1:0a0a0a0a:0", "1:0a0a0a0a:1"),
+        ("0a0a0a0a:15", "1:0a0a0a0a:16"),
+        ("1:0b0b0b0b:3", "1:0b0b0b0b:3|1:0a0a0a0a:0"),
+        ("1:0a0a0a0a:2|1:0b0b0b0b:3", "1:0b0b0b0b:3|1:0a0a0a0a:3"),
+        ("1:0a0a0a0a:2%7C1:0b0b0b0b:3", "1:0b0b0b0b:3|1:0a0a0a0a:3"),
+        ("nonsense|1:0b0b0b0b:-1|1:0a0a0a0a:1234567", "1:0a0a0a0a:0"),
+    ],
+)
+def test_the_lineage_of_the_caller_goes_on_with_one_run_more(received: str, lineage: str) -> None:
+    trace = render_trace(f"Root=1-5-6;Lineage={received}".encode(), 0, ID, "1:0a0a0a0a:0")
+    assert trace == f"Root=1-5-6;Sampled=0;Lineage={lineage}"
+    assert runs_before(trace) == int(lineage.rpartition(":")[2])
+
+
+def test_of_a_long_lineage_the_first_functions_are_forgotten() -> None:
+    received = "|".join(f"1:{number:08x}:1" for number in range(100))
+    trace = render_trace(f"Root=1;Lineage={received}".encode(), 0, ID, "1:0a0a0a0a:0")
+    parts = trace.partition("Lineage=")[2].split("|")
+    assert (len(parts), parts[0], parts[-1]) == (32, "1:00000045:1", "1:0a0a0a0a:0")
+
+
+@given(st.binary(max_size=300))
+def test_no_trace_header_is_too_odd(received: bytes) -> None:
+    assert runs_before(render_trace(b"Lineage=" + received, 0, ID, "1:0a0a0a0a:0")) >= 0

@@ -32,6 +32,7 @@ from lambent.clock import Clock
 from lambent.invocation.authorize import Access, Authorizer
 from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.invoker import Invoker
+from lambent.invocation.recursion import check_recursion
 from lambent.invocation.resolve import Resolved, Resolver
 from lambent.model import names
 from lambent.model.errors import (
@@ -253,7 +254,9 @@ class InvokeOperation:
         if is_event:
             self._accept(call, target, resolved, payload, trace)
             return
-        version, invoked_arn, other, other_share, _ = resolved
+        version, invoked_arn, other, other_share, _, may_loop = resolved
+        if b"x-amzn-trace-id" in headers and not may_loop:
+            check_recursion(trace)
         if other is not None and self._draw() < other_share:
             version = other
         invocation = Invocation(request_id, version, invoked_arn, payload, client_context, trace, tail)

@@ -18,6 +18,7 @@ from lambent.control import (
     functions,
     permissions,
     provisioned,
+    recursion,
     tags,
     versions,
 )
@@ -115,5 +116,9 @@ OPERATIONS: dict[str, Operation] = {
         permissions.remove_permission, "FunctionName Qualifier StatementId RevisionId"
     ),
     "GetPolicy": _operation(permissions.get_policy, "FunctionName Qualifier"),
+    "PutFunctionRecursionConfig": _operation(
+        recursion.put_function_recursion_config, "FunctionName RecursiveLoop"
+    ),
+    "GetFunctionRecursionConfig": _operation(recursion.get_function_recursion_config, "FunctionName"),
     "GetAccountSettings": _operation(account.get_account_settings, ""),
 }

@@ -32,8 +32,10 @@ from lambent.clock import Clock
 from lambent.invocation.admission import Admission, Slot
 from lambent.invocation.invoker import Invoker
 from lambent.invocation.outcomes import end_of, message_of
+from lambent.invocation.recursion import check_recursion
 from lambent.invocation.resolve import Resolved, Resolver
 from lambent.model.errors import (
+    RecursiveInvocationException,
     ResourceConflictException,
     ResourceNotFoundException,
     ServiceError,
@@ -338,7 +340,7 @@ class Dispatcher:
         for slot, _ in places[len(taken) :]:
             slot.release()
         for one, (slot, version) in zip(taken, places, strict=False):
-            await self._start(line, one, slot, version, resolved.invoked_arn, config)
+            await self._start(line, one, slot, version, resolved, config)
 
     def _version(self, resolved: Resolved) -> FunctionVersion:
         if resolved.other is not None and self._draw() < resolved.other_share:
@@ -383,18 +385,18 @@ class Dispatcher:
         taken: TakenEvent,
         slot: Slot,
         version: FunctionVersion,
-        invoked_arn: str,
+        resolved: Resolved,
         config: EventInvokeConfig,
     ) -> None:
         event = taken.event
-        hopeless = self._hopeless(event, version, config)
+        hopeless = self._hopeless(event, version, config, may_loop=resolved.may_loop)
         if hopeless is not None:
             slot.release()
             condition, error = hopeless
             await self._finish(taken, await self._letters(event, condition, error=error))
             return
         invocation = Invocation(
-            event.request_id, version, invoked_arn, event.payload, "", event.trace_id, tail=True
+            event.request_id, version, resolved.invoked_arn, event.payload, "", event.trace_id, tail=True
         )
         self._running_bytes += len(event.payload)
         line.running += 1
@@ -409,7 +411,7 @@ class Dispatcher:
             await self._put_back(taken, event, line.blocked_until)
 
     def _hopeless(
-        self, event: Event, version: FunctionVersion, config: EventInvokeConfig
+        self, event: Event, version: FunctionVersion, config: EventInvokeConfig, *, may_loop: bool
     ) -> tuple[Condition, str] | None:
         """Return why an event is not to be run at all."""
         if event.generation != version.generation:
@@ -419,6 +421,11 @@ class Dispatcher:
                 Condition.INTERRUPTED,
                 f"The server ended {event.interruptions} times while this event ran.",
             )
+        if not may_loop:
+            try:
+                check_recursion(event.trace_id)
+            except RecursiveInvocationException as error:
+                return Condition.RECURSIVE_INVOCATION, error.message or error.code
         age_s = self._clock.now() - event.accepted_at
         if age_s > config.age_s:
             return Condition.EVENT_AGE_EXCEEDED, f"The event waited for {age_s:.0f} s."

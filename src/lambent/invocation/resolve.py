@@ -22,6 +22,7 @@ class Resolved(NamedTuple):
         other: the second version of an alias that splits its calls; None for nearly all.
         other_share: how many of the calls run ``other``, 0.0 to 1.0.
         policy: the resource policy of what was called.
+        may_loop: whether the function may be a part of a loop.
     """
 
     version: FunctionVersion
@@ -29,6 +30,7 @@ class Resolved(NamedTuple):
     other: FunctionVersion | None = None
     other_share: float = 0.0
     policy: Policy | None = None
+    may_loop: bool = False
 
 
 @dataclass(slots=True)
@@ -93,7 +95,10 @@ class Resolver:
         policy = await self.load_policy(key, qualifier)
         if qualifier is None or is_version(qualifier):
             head = await self._store.load(key, qualifier or LATEST)
-            return None if head is None else Resolved(_serving(head), invoked_arn, policy=policy)
+            if head is None:
+                return None
+            may_loop = head.may_loop if head.version == LATEST else await self._may_loop(key)
+            return Resolved(_serving(head), invoked_arn, policy=policy, may_loop=may_loop)
         alias = await self._store.load_alias(key, qualifier)
         if alias is None:
             return None
@@ -101,10 +106,15 @@ class Resolver:
         versions = [_serving(head) for head in heads if head is not None]
         if len(versions) < len(heads):
             return None
+        may_loop = await self._may_loop(key)
         if len(versions) == 1:
-            return Resolved(versions[0], invoked_arn, policy=policy)
+            return Resolved(versions[0], invoked_arn, policy=policy, may_loop=may_loop)
         (share,) = alias.weights.values()
-        return Resolved(versions[0], invoked_arn, versions[1], share, policy)
+        return Resolved(versions[0], invoked_arn, versions[1], share, policy, may_loop)
+
+    async def _may_loop(self, key: FunctionKey) -> bool:
+        head = await self._store.load(key)
+        return head is not None and head.may_loop
 
     def _keep(self, key: FunctionKey, qualifier: str | None, resolved: Resolved) -> None:
         known = self._known.setdefault(key, _Known())
@@ -137,10 +147,12 @@ class Resolver:
 
     def _changed(self, change: Change) -> None:
         self._changes += 1
-        key, changed, _ = change
+        key, changed, head = change
         known = self._known.get(key)
         if known is None:
             return
+        if head is not None and head.version == LATEST:
+            self._uncache(key, lambda resolved: resolved.may_loop is not head.may_loop)
         if changed is None:
             for version in list(known.serving):
                 self._on_replaced(self._forget(key, version))

@@ -288,6 +288,12 @@ class InvalidZipFileException(ServiceError):
     fault = "Service"
 
 
+class RecursiveInvocationException(ServiceError):
+    """The function was about to run once too often in a loop of functions that call each other."""
+
+    message_key = "Message"
+
+
 class EC2UnexpectedException(ServiceError):
     """EC2 failed while the function was set up, with an error code of its own."""
 
@@ -302,7 +308,7 @@ class EC2UnexpectedException(ServiceError):
 
 # Status, member of the text, names without "Exception": what no machine here can run into.
 _OTHERS = (
-    (400, "Message", "NoPublishedVersion RecursiveInvocation SnapStart"),
+    (400, "Message", "NoPublishedVersion SnapStart"),
     (400, "message", "ModeNotSupported"),
     (402, "Message", "ServiceQuotaExceeded"),
     (403, "Message", "EFSMountFailure S3FilesMountFailure"),
@@ -336,6 +342,7 @@ INVOKE_ERRORS: Mapping[str, type[ServiceError]] = MappingProxyType(
             InvalidRequestContentException,
             InvalidRuntimeException,
             InvalidZipFileException,
+            RecursiveInvocationException,
             RequestEntityTooLargeException,
             ResourceConflictException,
             ResourceNotFoundException,

@@ -82,6 +82,7 @@ class Condition(StrEnum):
     ZERO_RESERVED_CONCURRENCY = "ZeroReservedConcurrency"
     RESOURCE_NOT_FOUND = "ResourceNotFound"
     INTERRUPTED = "Interrupted"
+    RECURSIVE_INVOCATION = "RecursiveInvocation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -154,6 +154,7 @@ class FunctionHead:
         published: fingerprint of what that version froze, None before the first.
         reserved_concurrency: invocations that may run at once, and are kept free for the
             function; None where it shares the account's. Of ``$LATEST`` only.
+        may_loop: whether the function may be a part of a loop without being stopped. Likewise.
     """
 
     key: FunctionKey
@@ -169,6 +170,7 @@ class FunctionHead:
     last_version: int = 0
     published: str | None = None
     reserved_concurrency: int | None = None
+    may_loop: bool = False
 
     @property
     def version(self) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 _BLOCK_BYTES = 4096
 # Of a root, parent or sampling decision, whose longest is 35; they go into variables and answers.
 _TRACE_PART_CHARACTERS = 128
+# Of a chain over more functions the first ones are forgotten.
+_LINEAGE_PARTS = 32
+_LINEAGE_PART = re.compile(r"(?:1:)?([0-9a-f]{8}):([0-9]{1,6})")
 _RANDOM_PARTS = struct.Struct(">IHHHHI")
 
 
@@ -30,9 +35,10 @@ def render_trace(received: bytes | None, now: float, request_id: str, lineage: s
     """Return the trace header for the function and the response.
 
     The caller's root, parent and sampling are kept; without them a new root that is
-    not sampled begins, its time from ``now`` (seconds since the epoch).
+    not sampled begins, its time from ``now`` (seconds since the epoch). The caller's
+    lineage goes on: of the functions that led here each has a part, which counts its runs.
 
-    Source: docs/aws-behaviour.md, execution 4.10 and invoke 1.2.
+    Source: docs/aws-behaviour.md, execution 4.10, invoke 1.2 and async 2.5.
     """
     if received is None:
         unique = request_id.replace("-", "")[:24]
@@ -40,7 +46,9 @@ def render_trace(received: bytes | None, now: float, request_id: str, lineage: s
     kept = {}
     for part in received.decode("latin-1").split(";"):
         name, equals, value = part.strip().partition("=")
-        if equals and len(value) <= _TRACE_PART_CHARACTERS and value.isprintable() and value.isascii():
+        if name.lower() == "lineage":
+            lineage = _extend_lineage(value, lineage)
+        elif equals and len(value) <= _TRACE_PART_CHARACTERS and value.isprintable() and value.isascii():
             kept[name.lower()] = value
     if "root" not in kept:
         return render_trace(None, now, request_id, lineage)
@@ -49,5 +57,29 @@ def render_trace(received: bytes | None, now: float, request_id: str, lineage: s
 
 
 def lineage_of(arn: str) -> str:
-    """Return a function's part of the lineage: generation, hash of the ARN, depth."""
+    """Return a function's part of the lineage at its first run: generation, hash of the ARN, runs before."""
     return f"1:{zlib.crc32(arn.encode()):08x}:0"
+
+
+def runs_before(trace: str) -> int:
+    """Return how often a function has run already among the callers that its trace header tells of.
+
+    Args:
+        trace: of :func:`render_trace`: it ends with the function's own part.
+    """
+    runs = trace.rpartition(":")[2]
+    return int(runs) if runs.isdecimal() else 0
+
+
+def _extend_lineage(received: str, own: str) -> str:
+    """Return the lineage with one run more of the function whose first part is ``own``."""
+    runs = 0
+    others = []
+    # SDKs encode the bar: docs/aws-behaviour.md, async 2.5.
+    for part in unquote(received).split("|"):
+        match = _LINEAGE_PART.fullmatch(part)
+        if match is not None and match[1] == own[2:-2]:
+            runs = int(match[2]) + 1
+        elif match is not None:
+            others.append(part)
+    return "|".join([*others[1 - _LINEAGE_PARTS :], f"{own[:-1]}{runs}"])
