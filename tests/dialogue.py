@@ -18,10 +18,11 @@ class FakeTransport(asyncio.Transport):
 
     Args:
         tls: whether it is one that cannot close a single direction.
+        address: of the peer; None as when it has gone already.
     """
 
-    def __init__(self, *, tls: bool = False) -> None:
-        super().__init__()
+    def __init__(self, *, tls: bool = False, address: str | None = "127.0.0.1") -> None:
+        super().__init__({"peername": address and (address, 40000), "sslcontext": tls or None})
         self.written = b""
         self.closed = False
         self.aborted = False
@@ -58,6 +59,10 @@ class FakeTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         assert not self.reading
         self.reading = True
+
+    def forget(self) -> None:
+        """Tell nothing of the peer any more, as uvloop's do when it has gone."""
+        self._extra: dict[str, object] = {}
 
 
 class Handler:

@@ -6,7 +6,7 @@ Source: docs/aws-behaviour.md, invoke 1.1 and versions-permissions 5.6 and 5.8.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import botocore.session
@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from lambent.api.operations import OPERATIONS
 from tests.integration.conftest import ROLE, RUNTIME, RunningServer, pack, running_server, wait_until_active
+from tests.integration.events_harness import control
 
 ACCOUNT, REGION = "123456789012", "us-west-2"
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:my-function"
@@ -39,6 +40,8 @@ CALLS: dict[str, dict[str, Any]] = {
     "PutFunctionConcurrency": {"ReservedConcurrentExecutions": 1},
     "GetFunctionConcurrency": {},
     "DeleteFunctionConcurrency": {},
+    "PutFunctionRecursionConfig": {"RecursiveLoop": "Allow"},
+    "GetFunctionRecursionConfig": {},
     "PutProvisionedConcurrencyConfig": {"Qualifier": "1", "ProvisionedConcurrentExecutions": 2},
     "GetProvisionedConcurrencyConfig": {"Qualifier": "1"},
     "ListProvisionedConcurrencyConfigs": {},
@@ -258,6 +261,106 @@ def test_any_other_key_and_no_signature_at_all_are_the_servers_own_account(serve
             "arn:aws:lambda:us-east-1:000000000000:function:my-function",
             "mine",
         ]
+
+
+# -- what resource policies open at level none
+
+
+@pytest.fixture
+def permit(owner: Any) -> Iterator[Callable[..., None]]:
+    """Add statements to the policies of the owner's function; they are gone after the test."""
+    added: list[dict[str, str]] = []
+
+    def add(principal: str, qualifier: str | None = None, action: str = "lambda:InvokeFunction") -> None:
+        place = {"FunctionName": "my-function", "StatementId": f"s{len(added)}"}
+        if qualifier is not None:
+            place["Qualifier"] = qualifier
+        owner.add_permission(**place, Action=action, Principal=principal)
+        added.append(place)
+
+    yield add
+    for place in added:
+        owner.remove_permission(**place)
+
+
+def codes_of_invocations(client: Any, name: str) -> set[str | None]:
+    """Return how an invocation of each kind is refused."""
+    kinds: tuple[dict[str, str], ...] = ({}, {"InvocationType": "DryRun"}, {"InvocationType": "Event"})
+    codes = {call(client, "Invoke", FunctionName=name, **kind)[0] for kind in kinds}
+    return codes | {call(client, "InvokeAsync", FunctionName=name, InvokeArgs=b"1")[0]}
+
+
+DENIED = {"AccessDeniedException"}
+
+
+@pytest.mark.parametrize(
+    ("principal", "may"),
+    [
+        ("222233334444", True),
+        ("arn:aws:iam::222233334444:root", True),
+        ("*", True),
+        ("333344445555", False),
+        (ACCOUNT, False),
+        # Nobody has proved to be a user of that account.
+        ("arn:aws:iam::222233334444:user/ann", False),
+        ("s3.amazonaws.com", False),
+    ],
+)
+def test_another_accounts_function_follows_its_policy(
+    server: RunningServer, owner: Any, permit: Callable[..., None], principal: str, may: bool
+) -> None:
+    other = server.client(account="222233334444", region=REGION)
+    assert codes_of_invocations(other, ARN) == DENIED
+    permit(principal)
+    assert codes_of_invocations(other, ARN) == ({None} if may else DENIED)
+    # Nothing but the function itself, and nothing that is not there.
+    for name in (f"{ARN}:1", f"{ARN}:live", f"{ARN}:absent", f"{ARN}-absent"):
+        assert codes_of_invocations(other, name) == DENIED
+    # Inside the account everything is free, whatever the policy says.
+    assert codes_of_invocations(owner, ARN) == {None}
+
+
+@pytest.mark.parametrize("qualifier", ["1", "live"])
+def test_a_policy_of_a_version_or_alias_opens_that_one(
+    server: RunningServer, permit: Callable[..., None], qualifier: str
+) -> None:
+    other = server.client(account="222233334444", region=REGION)
+    permit("*", qualifier)
+    for name in (None, "1", "live", "$LATEST"):
+        arn = ARN if name is None else f"{ARN}:{name}"
+        assert codes_of_invocations(other, arn) == ({None} if name == qualifier else DENIED)
+
+
+@pytest.mark.parametrize("operation", sorted({*CALLS, *BY_ARN} - {"Invoke"}))
+def test_other_operations_across_accounts_are_refused_whatever_the_policy_says(
+    server: RunningServer, owner: Any, permit: Callable[..., None], operation: str
+) -> None:
+    other = server.client(account="222233334444", region=REGION)
+    permit("*", action="lambda:*")
+    before = everything(owner)
+    member = "Resource" if operation in BY_ARN else "FunctionName"
+    code, _, text = call(other, operation, **{member: ARN}, **(CALLS | BY_ARN)[operation])
+    assert code == "AccessDeniedException"
+    assert text.endswith(f"because no resource-based policy allows the lambda:{operation} action")
+    assert everything(owner) == before
+
+
+def test_a_key_that_the_server_issued_is_its_account(server: RunningServer, owner: Any) -> None:
+    made = [
+        control(server, "POST", "/add-user", json.dumps(asked).encode(), name="iam").json["AccessKeyId"]
+        for asked in ({"name": "ann", "account": ACCOUNT}, {"name": "bob", "account": "222233334444"})
+    ]
+    ann, bob = (server.client(account=key, region=REGION) for key in made)
+    # Without a policy, and with a secret that nobody checks.
+    assert codes_of_invocations(ann, "my-function") == {None}
+    assert everything(ann) == everything(owner)
+    assert call(bob, "Invoke", FunctionName="my-function")[0] == "ResourceNotFoundException"
+    text = call(bob, "Invoke", FunctionName=ARN)[2]
+    assert text.startswith("User: arn:aws:iam::222233334444:root is not authorized to perform: ")
+    # A key that is gone is any other key again.
+    asked = json.dumps({"name": "ann", "account": ACCOUNT}).encode()
+    assert control(server, "POST", "/rm", asked, name="iam").status == 200
+    assert call(ann, "GetFunction", FunctionName="my-function")[0] == "ResourceNotFoundException"
 
 
 def test_settings_name_the_account_and_region_of_those_who_say_nothing(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.dialogue import OK, Handler, Peer
+from tests.dialogue import OK, FakeTransport, Handler, Peer
 
 from lambent.api import connection as connection_module
 from lambent.api.connection import Listener
+from lambent.clock import ManualClock
+from lambent.model.invocations import Origin
 
 
 def test_a_request_arrives_whole_with_lower_case_header_names(peer: Peer, handler: Handler) -> None:
@@ -192,3 +194,32 @@ def test_only_what_http_1_1_defines_is_continued(
     assert peer.transport.written == interim
     peer.sends(b"{}")
     assert peer.transport.written == interim + OK
+
+
+@pytest.mark.parametrize(("address", "tls"), [("127.0.0.1", False), ("2001:db8::1", True)])
+def test_where_a_caller_is_stays_known_when_it_has_gone(
+    listener: Listener, handler: Handler, address: str, tls: bool
+) -> None:
+    transport = FakeTransport(tls=tls, address=address)
+    connection = listener.accept()
+    connection.connection_made(transport)
+    handler.at_once = False
+    connection.data_received(b"GET / HTTP/1.1\r\n\r\n")
+    transport.forget()
+    connection.connection_lost(None)
+    assert handler.requests[0][1].origin == Origin(address, is_secure=tls)
+
+
+def test_who_has_gone_before_it_was_seen_is_not_served(listener: Listener) -> None:
+    # A policy that denies an address must not depend on whether its peer waits for the answer.
+    transport = FakeTransport(address=None)
+    listener.accept().connection_made(transport)
+    assert transport.aborted
+
+
+def test_over_the_owners_socket_there_is_no_address(handler: Handler, clock: ManualClock) -> None:
+    listener = Listener(handler, clock, max_connections=3, request_timeout_s=60, trusted=True)
+    connection = listener.accept()
+    connection.connection_made(FakeTransport(address=None))
+    connection.data_received(b"GET / HTTP/1.1\r\n\r\n")
+    assert handler.requests[0][1].origin == Origin("", is_secure=False)

@@ -34,7 +34,8 @@ class Asked(NamedTuple):
     """All that a call asks for.
 
     Attributes:
-        function: whose policy is asked too, and the qualifier; None where there is no function.
+        function: whose policy is asked too, for the first access, and the qualifier; None where there is
+            no function.
         accesses: each must be allowed.
     """
 
@@ -56,7 +57,9 @@ def find_accesses(operation: str, members: Mapping[str, Any], caller: Caller) ->
     """
     action = _ACTIONS.get(operation, f"lambda:{operation}")
     named = members.get("FunctionName", members.get("Resource"))
-    reference = None if named is None else parse_function_reference(named)
+    # An ARN of something else would pass for a function's name and qualifier.
+    is_function = "FunctionName" in members or (named is not None and named.split(":")[5] == "function")
+    reference = parse_function_reference(named) if is_function else None
     if reference is None:
         # Of accounts as a whole, and of ARNs of what is no function.
         return Asked(None, [Access(action, named or "*", caller.account)])
@@ -67,6 +70,8 @@ def find_accesses(operation: str, members: Mapping[str, Any], caller: Caller) ->
         if member in members:
             context[name] = (members[member],)
     accesses = [Access(action, key.arn(qualifier), key.account, context)]
+    if operation == "CreateFunction" and members.get("Tags"):
+        accesses.append(Access("lambda:TagResource", key.arn(), key.account, context))
     if operation in _PASS_ROLE and "Role" in members:
         role = members["Role"]
         passed_to = {"iam:passedtoservice": ("lambda.amazonaws.com",)}

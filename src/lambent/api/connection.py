@@ -294,11 +294,14 @@ class Connection(asyncio.Protocol):
         """Take the connection, or close it at once beyond the limit."""
         # A cast: uvloop's transports do not inherit from asyncio's.
         transport = self._transport = cast("asyncio.Transport", transport)
+        listener = self._listener
+        # Now, because a transport forgets it when the peer cuts the connection, and policies ask later.
         peer = transport.get_extra_info("peername")
         is_secure = transport.get_extra_info("sslcontext") is not None
         self.origin = Origin(peer[0] if isinstance(peer, tuple) else "", is_secure)
-        listener = self._listener
-        if len(listener.connections) >= listener.max_connections or listener.draining:
+        # A peer that has cut it already has no address; only over a socket of this machine is there none.
+        is_nowhere = not self.origin.address and not listener.trusted
+        if len(listener.connections) >= listener.max_connections or listener.draining or is_nowhere:
             transport.abort()
             return
         listener.connections.add(self)

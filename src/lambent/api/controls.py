@@ -162,8 +162,11 @@ class Controls:
         return self._render(request, request_id, b"".join(lines), "application/x-ndjson")
 
     def _place(self, query: Mapping[str, str]) -> tuple[str, str]:
-        """Return the account and region that a request is about."""
-        return query.get("account", self._account), query.get("region", self._region)
+        """Return the account and region that a request is about, which whoever has a key need not know."""
+        account = query.get("account")
+        if account is None and "key" in query:
+            account = self._identities.account_of_key(query["key"])
+        return account or self._account, query.get("region", self._region)
 
     def _authorize(self, request: Request) -> None:
         if request.trusted:

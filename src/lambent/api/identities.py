@@ -127,6 +127,11 @@ class Identities:
         except MalformedPolicy as error:
             raise InvalidParameterValueException(str(error)) from error
 
+    def account_of_key(self, access_key_id: str) -> str | None:
+        """Return the account of the user who has a key; None where nobody has it."""
+        credential = self._store.find_credential(access_key_id)
+        return None if credential is None else credential.principal.account
+
     async def _add_user(self, asked: _NewUser) -> _Answer:
         now = self._clock.now()
         key = AccessKey.new(now)

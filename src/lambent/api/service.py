@@ -118,13 +118,15 @@ class Service:
         path = request.path
         try:
             # Our own paths have doors of their own; nobody signs for them.
-            if not self._is_checking or not path.startswith(_OWN_PATHS):
+            is_signed = self._is_checking and not path.startswith(_OWN_PATHS)
+            if is_signed or not self._is_checking:
                 caller = self._authenticator.identify(request, body_hash)
                 if caller is None:
                     self._tasks.start(self._hash_and_handle(request, exchange), "signature")
                     return
                 call.caller = caller
-            if not request.trusted:
+            # No web page can sign, so what is signed may come by any name and from anywhere.
+            if not is_signed and not request.trusted:
                 self._origins.check(request.headers)
             if path.endswith(_INVOCATIONS) and request.method == b"POST":
                 call.operation = "Invoke"
@@ -233,8 +235,10 @@ class Service:
             if function[0].account != call.caller.account:
                 return
             policy = await self._resolver.load_policy(*function)
-        for access, asked in zip(accesses, (policy, None), strict=False):
-            self._authorizer.authorize(call.caller, access, asked, call.exchange.origin)
+        for access in accesses:
+            self._authorizer.authorize(call.caller, access, policy, call.exchange.origin)
+            # The others are on roles, or on what is not there yet.
+            policy = None
 
     async def _control(self, call: Call) -> None:
         call.operation = call.request.path.decode("latin-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
 
 # Nobody assumes it here; the API wants one, and functions see nothing of it.
-_ROLE = "arn:aws:iam::{account}:role/lambent"
+_ROLE = "arn:{}:iam::{}:role/lambent"
+_PLACE = re.compile(r"arn:([^:]+):lambda:[^:]+:(\d{12}):", re.ASCII)
 _REQUIREMENTS = "requirements.txt"
 # Seconds between two looks: activation takes a few of these; five minutes at most.
 _POLL = {"Delay": 0.05, "MaxAttempts": 6000}
@@ -95,7 +97,7 @@ def deploy(
     wanted = _Wanted(**options)
     client = endpoint.lambda_client()
     name = wanted.name or read_name(source)
-    existing = _existing(endpoint, client, name)
+    existing, role = _find(endpoint, client, name)
     runtime = wanted.runtime or existing.get("Runtime") or _newest_python(endpoint)
     with _dependencies(source, runtime, skip=skip_requirements) as dependencies, step("packing"):
         package = read_package(source, dependencies)
@@ -106,7 +108,7 @@ def deploy(
         if existing:
             _update(client, name, package, _changes(chosen, existing))
         else:
-            _create(client, name, package, chosen, endpoint)
+            _create(client, name, package, {"Role": role, **chosen})
     _finish(endpoint, client, name, publish=publish, as_json=as_json)
 
 
@@ -115,13 +117,15 @@ def read_name(source: Path) -> str:
     return source.resolve().name if source.is_dir() else source.stem
 
 
-def _existing(endpoint: Endpoint, client: LambdaClient, name: str) -> Mapping[str, Any]:
-    """Return the function's configuration, empty when there is none."""
+def _find(endpoint: Endpoint, client: LambdaClient, name: str) -> tuple[Mapping[str, Any], str]:
+    """Return the function's configuration, empty when there is none, and the role of a new one."""
     with endpoint.answers():
         try:
-            return client.get_function_configuration(FunctionName=name)
-        except client.exceptions.ResourceNotFoundException:
-            return {}
+            return client.get_function_configuration(FunctionName=name), ""
+        except client.exceptions.ResourceNotFoundException as error:
+            # The refusal tells the account, which a key does not: policies let nobody pass a foreign role.
+            place = _PLACE.search(str(error))
+            return {}, _ROLE.format(*(place.groups() if place else ("aws", "000000000000")))
 
 
 def _newest_python(endpoint: Endpoint) -> str:
@@ -175,10 +179,7 @@ def _changes(chosen: Mapping[str, Any], existing: Mapping[str, Any]) -> dict[str
     return {name: value for name, value in chosen.items() if existing.get(name) != value}
 
 
-def _create(
-    client: LambdaClient, name: str, package: Package, chosen: dict[str, Any], endpoint: Endpoint
-) -> None:
-    chosen.setdefault("Role", _ROLE.format(account=endpoint.account or "000000000000"))
+def _create(client: LambdaClient, name: str, package: Package, chosen: dict[str, Any]) -> None:
     with step(f"creating {name} ({render_bytes(len(package.data))})"):
         client.create_function(FunctionName=name, Code={"ZipFile": package.data}, **chosen)
         _wait(client, "function_active_v2", name)

@@ -4,7 +4,8 @@ Who calls is decided as the AWS CLI decides it (profile, environment variables, 
 except that the credentials of a cloud machine are not asked for: that would leave this
 machine. With no credentials and no region calls are unsigned and the server's own
 defaults apply. ``--account`` becomes an access key id of 12 digits, which selects
-that account; a region alone is conveyed by a signature that nobody checks.
+that account; a region alone is conveyed by a signature. Both are for servers that check no
+signatures; where they are checked, only the keys of ``lambent iam`` are anybody's.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ INVOKE_TIMEOUT_S = 930
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 120
 _ACCOUNT = re.compile(r"\d{12}", re.ASCII)
+_NOBODY = frozenset(("MissingAuthenticationTokenException", "UnrecognizedClientException"))
+_WHO = (
+    "The server checks signatures: give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of a user "
+    "(`lambent iam add-user`), and no --account."
+)
 _START = "Start a server with `lambent serve`, or say where one is with --endpoint or LAMBENT_ENDPOINT."
 
 
@@ -173,6 +179,8 @@ class Endpoint:
         metadata = error.response.get("ResponseMetadata", {})
         headers = metadata.get("HTTPHeaders", {})
         hints = [headers["x-lambent-hint"]] if "x-lambent-hint" in headers else []
+        if details.get("Code") in _NOBODY:
+            hints.append(_WHO)
         if "x-amzn-requestid" not in headers:
             hints.append(f"What answered at {self.url} does not look like a Lambent server.")
         code, message = details.get("Code", "error"), details.get("Message", "")
@@ -246,8 +254,9 @@ class Endpoint:
     def _place(self) -> dict[str, str]:
         identity = self.identity
         place = {}
-        if identity.access_key_id and _ACCOUNT.fullmatch(identity.access_key_id):
-            place["account"] = identity.access_key_id
+        if identity.access_key_id:
+            is_account = _ACCOUNT.fullmatch(identity.access_key_id) is not None
+            place["account" if is_account else "key"] = identity.access_key_id
         if identity.region:
             place["region"] = identity.region
         return place

@@ -34,6 +34,7 @@ from lambent.model.errors import (
     ResourceNotFoundException,
 )
 from lambent.model.functions import LATEST, partition
+from lambent.model.policies import MalformedPolicy, parse_policy
 from lambent.storage.contracts import Conflict, StoredPolicy
 
 Statement = Mapping[str, Any]
@@ -63,7 +64,8 @@ async def add_permission(services: Services, call: Call) -> Output:
     """Add a statement; the first one makes the policy.
 
     Raises:
-        InvalidParameterValueException: ``$LATEST``, or a principal that cannot be one.
+        InvalidParameterValueException: ``$LATEST``, a principal that cannot be one, or a source
+            whose wildcards and variables no policy may have.
         ResourceNotFoundException: function, version or alias is not there.
         PreconditionFailedException: the policy has another RevisionId, or is not there.
         ResourceConflictException: the policy has a statement of that id.
@@ -90,6 +92,7 @@ async def add_permission(services: Services, call: Call) -> Output:
             raise PolicyLengthExceededException(
                 f"The final policy size ({size}) is bigger than the limit ({limits.POLICY_BYTES})."
             )
+        _check_policy(policy)
         if await _replace(services, target, policy, stored):
             return {"Statement": _render(added)}
         await _check_target(services, target)
@@ -139,6 +142,14 @@ async def get_policy(services: Services, call: Call) -> Output:
 async def _check_target(services: Services, target: Target) -> None:
     if not await exists(services, target):
         raise not_found(target)
+
+
+def _check_policy(policy: StoredPolicy) -> None:
+    """Refuse what nobody could evaluate afterwards: the function would be closed to everybody."""
+    try:
+        parse_policy(policy.document, resource_based=True)
+    except MalformedPolicy as problem:
+        raise InvalidParameterValueException(problem.sentence) from None
 
 
 async def _replace(

@@ -41,7 +41,7 @@ class Access(NamedTuple):
 
 
 class _Remembered(NamedTuple):
-    """A decision that nothing but these two decided; kept beside them so that no other gets their ids."""
+    """A decision, and the two that alone have decided it: of others it says nothing."""
 
     credential: Credential | None
     policy: Policy | None
@@ -53,7 +53,7 @@ class Authorizer:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._remembered: dict[tuple[object, ...], _Remembered] = {}
+        self._remembered: dict[tuple[str, ...], _Remembered] = {}
 
     def authorize(self, caller: Caller, access: Access, policy: Policy | None, origin: Origin) -> None:
         """Return when the caller may; ``policy`` is the resource's.
@@ -62,10 +62,15 @@ class Authorizer:
             AccessDeniedException: it may not.
         """
         credential = caller.credential
-        # Of roots by account: they have no policies.
-        key = (credential and id(credential), caller.account, id(policy), access.action, access.resource)
+        # Without the policies: what is remembered of their former texts is replaced, and does not pile up.
+        key = (
+            "" if credential is None else credential.access_key_id,
+            caller.account,
+            access.action,
+            access.resource,
+        )
         remembered = self._remembered.get(key)
-        if remembered is None:
+        if remembered is None or remembered.credential is not credential or remembered.policy is not policy:
             decision = self._decide(caller, access, policy, origin)
             policies = () if credential is None else credential.policies
             if not any(one.depends_on_context for one in (*policies, *([policy] if policy else ()))):
