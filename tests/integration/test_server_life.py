@@ -418,7 +418,10 @@ def test_https_serves_a_verifying_boto3_and_functions_call_back(
 ) -> None:
     chain, key, trusted = certificate
     with running_server(
-        tmp_path, LAMBENT_SERVER_TLS_CERT=str(chain), LAMBENT_SERVER_TLS_KEY=str(key)
+        tmp_path,
+        LAMBENT_SERVER_TLS_CERT=str(chain),
+        LAMBENT_SERVER_TLS_KEY=str(key),
+        LAMBENT_SERVER_SHUTDOWN_GRACE="100",
     ) as server:
         assert re.fullmatch(r"https://127\.0\.0\.1:\d+", server.url)
         with pytest.raises(botocore.exceptions.SSLError):
@@ -436,6 +439,7 @@ def test_https_serves_a_verifying_boto3_and_functions_call_back(
         )
         assert _invoke(client, outer) == [[7], "http"]
         assert client.get_function(FunctionName=inner)["Code"]["Location"].startswith(f"{server.url}/")
+        # The client keeps idle connections, which nobody has to wait for.
         assert server.stop() == 0
 
 

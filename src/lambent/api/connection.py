@@ -196,7 +196,9 @@ class Listener:
     @property
     def is_owing(self) -> bool:
         """Whether an answer is still to be sent; those who follow a log are owed none."""
-        return any(not connection.is_streaming for connection in self.connections)
+        return any(
+            not (connection.is_streaming or connection.is_owed_nothing) for connection in self.connections
+        )
 
     def close(self) -> None:
         """Close every connection."""
@@ -241,6 +243,7 @@ class Connection(asyncio.Protocol):
         "_target",
         "_transport",
         "_waiting",
+        "is_owed_nothing",
         "is_streaming",
         "on_header",
         "origin",
@@ -252,6 +255,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything can be received
         self._waiting: deque[Request] = deque()
         self.origin = _NOWHERE
+        self.is_owed_nothing = False
         self._active = False
         self._paused = False
         self._congested_at: float | None = None
@@ -502,6 +506,8 @@ class Connection(asyncio.Protocol):
         if self._active or self._waiting:
             (self._waiting[-1] if self._waiting else self._current).keep_alive = False
         else:
+            # Over TLS the peer's goodbye is waited for, which may take long.
+            self.is_owed_nothing = True
             self._close()
 
     def abort(self) -> None:
