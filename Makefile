@@ -23,8 +23,8 @@ check: $(VENV)/.installed-dev ## Lint, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-pytest: $(VENV)/.installed-dev ## All tests
-	timeout --foreground --signal=INT --kill-after=30 $(TEST_LIMIT) $(BIN)/python -m pytest
+pytest: $(VENV)/.installed-dev ## All tests, in two processes
+	timeout --foreground --signal=INT --kill-after=30 $(TEST_LIMIT) $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --durations=20
 
 oldest: $(VENV)/.installed-dev ## The codec's tests over the oldest botocore that Lambent works with
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target .oldest botocore==$(OLDEST_BOTOCORE)

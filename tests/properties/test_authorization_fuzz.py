@@ -95,7 +95,7 @@ def ask_everything(operations: list[str], ask: Callable[[Drawn], int]) -> Counte
     """Draw requests to these operations, and return how often which status came."""
     statuses: Counter[int] = Counter()
 
-    @fuzzed(600)
+    @fuzzed(300)
     @given(drawn=st.sampled_from(operations).flatmap(requests))
     def run(drawn: Drawn) -> None:
         statuses[ask(drawn)] += 1

@@ -52,7 +52,7 @@ def test_every_invocation_runs_what_the_rules_say(client: Any) -> None:
 
     run_state_machine_as_test(
         Bound,
-        settings=fuzzed(25, steps=30),
+        settings=fuzzed(15, steps=25),
     )
 
 

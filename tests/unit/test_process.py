@@ -12,7 +12,7 @@ import pytest
 
 from lambent.execution.process import FunctionProcess
 from lambent.execution.zygote import Exit, Zygote
-from lambent.wire.frames import REPLY_HEADER, RESULT
+from lambent.wire.frames import INIT_ERROR, REPLY_HEADER, RESULT
 
 
 class FakeZygote:
@@ -77,6 +77,23 @@ def test_an_answer_comes_before_the_end_of_its_process_whichever_report_is_first
         assert owner.told == [b"null", Exit(0, 1)]
 
     _play(script)
+
+
+def test_an_answer_comes_before_an_end_that_is_reported_while_the_process_starts() -> None:
+    class QuickZygote(FakeZygote):
+        def spawn(self, *given: Any) -> int:
+            identifier = super().spawn(*given)
+            os.write(self.descriptors[1], REPLY_HEADER.pack(9 + 4, INIT_ERROR, 1, 1) + b"null")
+            asyncio.get_running_loop().call_soon(self.on_exit, Exit(256, 1))
+            return identifier
+
+    async def play() -> None:
+        owner, zygote = Owner(), QuickZygote()
+        await FunctionProcess(owner, max_payload=100).start(cast("Zygote", zygote), {})
+        zygote.close()
+        assert owner.told == [b"null", Exit(256, 1)]
+
+    asyncio.run(play())
 
 
 @pytest.mark.parametrize("size", [1, 7, 50, 1000])

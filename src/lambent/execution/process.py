@@ -77,6 +77,7 @@ class FunctionProcess(asyncio.Protocol):
         self._reply: tuple[int, int, int] | None = None
         self._missing = 0
         self._payload: BytesIO | None = None
+        self._reply_end = -1
         self._log = -1
         self._zygote: Zygote | None = None
         self._id = 0
@@ -94,6 +95,8 @@ class FunctionProcess(asyncio.Protocol):
         with ExitStack() as ours, ExitStack() as theirs:
             requests, replies, log = (_Pipe(ours, theirs, is_read) for is_read in (False, True, True))
             os.set_blocking(log.ours, False)
+            os.set_blocking(replies.ours, False)
+            self._reply_end = replies.ours
             self._zygote = zygote
             self._id = zygote.spawn(order, [requests.theirs, replies.theirs, log.theirs], self._exited)
             ours.pop_all()
@@ -218,11 +221,13 @@ class FunctionProcess(asyncio.Protocol):
 
     def _drain_replies(self) -> None:
         """Take what was answered before the end: the report of the end comes by another way."""
-        pipe = None if self._replies is None else self._replies.get_extra_info("pipe")
-        if pipe is None or pipe.closed or self._replies is None or self._replies.is_closing():
+        # Without a transport the end came before the loop had one: then the descriptor is ours alone.
+        if self._replies is not None and (
+            self._replies.is_closing() or self._replies.get_extra_info("pipe").closed
+        ):
             return
         try:
-            while data := os.read(pipe.fileno(), _READ_BYTES):
+            while data := os.read(self._reply_end, _READ_BYTES):
                 self.data_received(data)
         except BlockingIOError:
             return
