@@ -392,7 +392,7 @@ class Aws:
     endpoint_url: str | None = _setting(
         _optional(_text(_URL + "|aws", "a URL, or aws")),
         None,
-        "where the server's own calls go (code from S3): a URL, or `aws` for AWS itself",
+        "where the server's own calls go (code from S3, what became of events): a URL, or `aws` for AWS",
     )
 
 

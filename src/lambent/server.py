@@ -51,6 +51,9 @@ from lambent.execution.sandbox.process import ProcessSandbox
 from lambent.execution.zygote import Zygotes
 from lambent.invocation.admission import Admission
 from lambent.invocation.authorize import Authorizer
+from lambent.invocation.delivery.deliveries import Deliveries
+from lambent.invocation.delivery.functions import FunctionDestinations
+from lambent.invocation.delivery.sender import Sender
 from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.invoker import Invoker
 from lambent.invocation.provisioning import Provisioner
@@ -145,6 +148,7 @@ async def serve(settings: Settings) -> None:
             settings, clock, storage, execution, invocation, doors, stats, ready, stack
         )
         await finish_unsettled(services)
+        await invocation.deliveries.start()
         await invocation.dispatcher.start()
         execution.tasks.start(keep_collecting(services), "sweep of packages")
         _freeze_garbage()
@@ -165,6 +169,7 @@ async def serve(settings: Settings) -> None:
         invocation.dispatcher.stop()
         await execution.pool.drain(settings.server.shutdown_grace)
         await invocation.dispatcher.settle()
+        await invocation.deliveries.stop()
         await doors.send_what_is_owed(clock, max(end - clock.monotonic(), _LAST_ANSWERS_S))
         doors.close_connections()
 
@@ -196,8 +201,10 @@ class _Invocation:
     admission: Admission
     provisioner: Provisioner
     resolver: Resolver
+    authorizer: Authorizer
     invoker: Invoker
     dispatcher: Dispatcher
+    deliveries: Deliveries
 
 
 async def _open_storage(settings: Settings, clock: Clock, stack: AsyncExitStack) -> _Storage:
@@ -292,7 +299,38 @@ async def _build_invocation(
         retry_delays=settings.async_.retry_delays,
         retention_s=settings.async_.dead_letter_retention,
     )
-    return _Invocation(admission, provisioner, resolver, invoker, dispatcher)
+    authorizer = Authorizer(clock)
+    deliveries = _build_deliveries(settings, clock, storage, tasks, resolver, authorizer, dispatcher)
+    dispatcher.on_letter = deliveries.notice
+    return _Invocation(admission, provisioner, resolver, authorizer, invoker, dispatcher, deliveries)
+
+
+def _build_deliveries(
+    settings: Settings,
+    clock: Clock,
+    storage: _Storage,
+    tasks: Tasks,
+    resolver: Resolver,
+    authorizer: Authorizer,
+    dispatcher: Dispatcher,
+) -> Deliveries:
+    endpoint_url = settings.aws.endpoint_url
+    is_checked = settings.auth.level == "sigv4"
+    functions = FunctionDestinations(
+        queue=storage.events,
+        resolver=resolver,
+        authorizer=authorizer,
+        notice=dispatcher.notice,
+        find_credential=storage.sessions.credential_of if is_checked else lambda _: None,
+        clock=clock,
+    )
+    return Deliveries(
+        queue=storage.events,
+        sender=Sender(endpoint_url, tasks) if endpoint_url is not None else None,
+        functions=functions,
+        clock=clock,
+        tasks=tasks,
+    )
 
 
 def _build_service(
@@ -316,6 +354,7 @@ def _build_service(
         start_task=execution.tasks.start,
         provisioned_use=invocation.provisioner.use,
         fetch_code=S3CodeSource(settings.aws.endpoint_url, clock).fetch,
+        can_deliver=settings.aws.endpoint_url is not None,
     )
     answers = Answers(clock)
     account, region = settings.server.account, settings.server.region
@@ -342,6 +381,7 @@ def _build_service(
         dead_letters=DeadLetters(
             queue=storage.events,
             dispatcher=invocation.dispatcher,
+            deliveries=invocation.deliveries,
             resolver=invocation.resolver,
             clock=clock,
         ),
@@ -358,7 +398,7 @@ def _build_service(
         origins=OriginCheck(frozenset((settings.server.host, socket.gethostname()))),
         codec=Codec(),
         resolver=invocation.resolver,
-        authorizer=Authorizer(clock),
+        authorizer=invocation.authorizer,
         invoker=invocation.invoker,
         dispatcher=invocation.dispatcher,
         large_events=large_events,

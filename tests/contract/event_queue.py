@@ -276,3 +276,46 @@ class EventQueueContract(ABC):
             assert await queue.dead_letters(ACCOUNT, REGION, None, after=0, limit=9) == []
 
         self.run(scenario)
+
+    def test_letters_wait_for_their_destination_until_it_has_taken_them(self) -> None:
+        async def scenario(queue: EventQueue) -> None:
+            for number in range(6):
+                await queue.put(event(str(number)))
+            taken, _ = await queue.take(target(), 6, 100.0)
+            for number, one in enumerate(taken):
+                # Letters of one event: for either of two destinations, and one that stays.
+                own = letter(str(number), payload=b"x" * 100)
+                sent = dataclasses.replace(own, state="undelivered", destination="ab"[number % 2])
+                await queue.finish(one, [sent, own])
+            assert sorted(await queue.destinations()) == ["a", "b"]
+            found = await queue.undelivered("a", after=0, limit=2, max_bytes=10_000)
+            assert [(one.request_id, one.destination) for _, one in found] == [("0", "a"), ("2", "a")]
+            rest = await queue.undelivered("a", after=found[-1][0], limit=2, max_bytes=10_000)
+            assert [one.request_id for _, one in rest] == ["4"]
+            await queue.delivered([number for number, _ in found])
+            await queue.delivered([found[0][0]])
+            assert await queue.undelivered("a", after=0, limit=9, max_bytes=10_000) == rest
+
+        async def again(queue: EventQueue) -> None:
+            ((number, given),) = await queue.undelivered("a", after=0, limit=9, max_bytes=10_000)
+            await queue.undeliverable(number, "böse")
+            assert await queue.destinations() == ["b"]
+            kept = [one for _, one in await queue.dead_letters(ACCOUNT, REGION, "f", after=0, limit=100)]
+            assert dataclasses.replace(given, state="dead", delivery_error="böse") in kept
+            assert len(kept) == 6 + 1 + 3
+
+        self.run(scenario, again)
+
+    def test_letters_are_read_up_to_a_size_but_never_none(self) -> None:
+        async def scenario(queue: EventQueue) -> None:
+            for number in range(4):
+                await queue.put(event(str(number)))
+            taken, _ = await queue.take(target(), 4, 100.0)
+            for number, one in enumerate(taken):
+                given = letter(str(number), state="undelivered", destination="a", payload=b"x" * 100_000)
+                await queue.finish(one, [given])
+            for max_bytes, count in ((1, 1), (150_000, 2), (250_000, 3), (10**9, 4)):
+                found = await queue.undelivered("a", after=0, limit=10, max_bytes=max_bytes)
+                assert len(found) == count
+
+        self.run(scenario)

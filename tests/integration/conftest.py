@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -136,6 +137,26 @@ class Functions:
 def wait_until_active(client: Any, name: str, waiter: str = "function_active_v2") -> None:
     """Use the SDK's own waiter, polling as quickly as it may."""
     client.get_waiter(waiter).wait(FunctionName=name, WaiterConfig={"Delay": 0.02, "MaxAttempts": 1000})
+
+
+@pytest.fixture(scope="session")
+def aws_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The other services of AWS, in a process of their own."""
+    errors = tmp_path_factory.mktemp("aws") / "stderr.log"
+    with errors.open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+        )
+    try:
+        while " on http://" not in (text := errors.read_text()):
+            assert process.poll() is None, text
+            time.sleep(0.02)
+        yield "http://" + text.partition(" on http://")[2].split()[0]
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 @pytest.fixture(scope="session")

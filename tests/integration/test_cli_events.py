@@ -101,6 +101,8 @@ def test_dead_letters_are_listed_for_people_and_programs(
         "error",
         "logTail",
         "destination",
+        "form",
+        "deliveryError",
         "record",
         "payload",
     }

@@ -9,10 +9,7 @@ import asyncio
 import base64
 import hashlib
 import os
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,31 +37,11 @@ UNREACHABLE = (
 
 
 @pytest.fixture(scope="session")
-def s3_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An S3 in a process of its own."""
-    errors = tmp_path_factory.mktemp("s3") / "stderr.log"
-    with errors.open("w") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-        )
-    try:
-        while " on http://" not in (text := errors.read_text()):
-            assert process.poll() is None, text
-            time.sleep(0.02)
-        yield "http://" + text.partition(" on http://")[2].split()[0]
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-@pytest.fixture(scope="session")
-def s3(s3_url: str) -> Any:
+def s3(aws_url: str) -> Any:
     """A client of that S3, with a bucket that keeps versions."""
     client = boto3.client(
         "s3",
-        endpoint_url=s3_url,
+        endpoint_url=aws_url,
         region_name="us-east-1",
         aws_access_key_id="any",
         aws_secret_access_key="secret",
@@ -75,9 +52,9 @@ def s3(s3_url: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def deploying(s3_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def deploying(aws_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that reads code from that S3."""
-    with running_server(tmp_path_factory.mktemp("server"), LAMBENT_AWS_ENDPOINT_URL=s3_url) as running:
+    with running_server(tmp_path_factory.mktemp("server"), LAMBENT_AWS_ENDPOINT_URL=aws_url) as running:
         yield running
 
 

@@ -267,7 +267,10 @@ def test_destinations_are_taken_by_their_form_and_it_is_told_that_nothing_is_sen
     wanted = destinations(on_success, on_failure)
     reply = client.put_function_event_invoke_config(FunctionName=name, DestinationConfig=wanted)
     assert reply["DestinationConfig"] == wanted
-    assert warning_of(reply) == "DestinationConfig is kept and shown, but nothing is sent there"
+    assert warning_of(reply) == (
+        "DestinationConfig is kept and shown, "
+        "but nothing leaves this machine unless aws.endpoint_url says where to"
+    )
     reply = client.update_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=1)
     assert reply["DestinationConfig"] == wanted
     assert warning_of(reply) == ""

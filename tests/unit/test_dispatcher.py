@@ -44,6 +44,7 @@ class World:
     Attributes:
         versions: what a target resolves to, or the error.
         configs: EventInvokeConfigs by function and qualifier.
+        heads: of ``$LATEST``, which alone say where events go that failed.
         running: invocations that have begun and not ended, in order.
         room: how many may run at a time on the machine.
     """
@@ -51,6 +52,7 @@ class World:
     def __init__(self) -> None:
         self.versions: dict[Target, FunctionVersion | Exception] = {}
         self.configs: dict[tuple[FunctionKey, str], EventInvokeConfig] = {}
+        self.heads: dict[FunctionKey, FunctionHead] = {}
         self.running: deque[tuple[Invocation, Callable[[InvocationResult], None]]] = deque()
         self.begun: list[str] = []
         self.room = 1000
@@ -63,6 +65,9 @@ class World:
 
     async def reserved(self) -> list[FunctionHead]:
         return []
+
+    async def load(self, key: FunctionKey) -> FunctionHead | None:
+        return self.heads.get(key)
 
     async def load_event_config(self, key: FunctionKey, qualifier: str) -> EventInvokeConfig | None:
         return self.configs.get((key, qualifier))

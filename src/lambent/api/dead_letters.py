@@ -29,6 +29,7 @@ import msgspec
 
 from lambent.api.request import Request
 from lambent.clock import Clock
+from lambent.invocation.delivery.deliveries import Deliveries
 from lambent.invocation.dispatcher import Dispatcher
 from lambent.invocation.resolve import Resolver
 from lambent.model.errors import (
@@ -68,9 +69,16 @@ class DeadLetters:
     """Answers for an account and region; the caller has been let in before."""
 
     def __init__(
-        self, *, queue: EventQueue, dispatcher: Dispatcher, resolver: Resolver, clock: Clock
+        self,
+        *,
+        queue: EventQueue,
+        dispatcher: Dispatcher,
+        deliveries: Deliveries,
+        resolver: Resolver,
+        clock: Clock,
     ) -> None:
         self._queue = queue
+        self._deliveries = deliveries
         self._dispatcher = dispatcher
         self._resolver = resolver
         self._clock = clock
@@ -97,7 +105,7 @@ class DeadLetters:
                 return await self._list(*place, query)
             case b"GET", _:
                 request_id = unquote(rest.decode("latin-1"))
-                return _render((await self._find(*place, request_id))[1])
+                return self._render((await self._find(*place, request_id))[1])
             case b"POST", b"redrive":
                 return await self._redrive(*place, _parse(request.body, "requestIds", "function"))
             case b"POST", b"purge":
@@ -117,7 +125,7 @@ class DeadLetters:
             found = await self._queue.dead_letters(
                 account, region, query.get("function"), after=after, limit=wanted
             )
-            page += [_render(letter) for _, letter in found]
+            page += [self._render(letter) for _, letter in found]
             size += sum(len(letter.payload) for _, letter in found)
             is_last = len(found) < wanted
             after = found[-1][0] if found else after
@@ -129,6 +137,27 @@ class DeadLetters:
         if found is None:
             raise ResourceNotFoundException(f"The event {request_id} has no dead letter.")
         return found
+
+    def _render(self, letter: DeadLetter) -> bytes:
+        """Return a dead letter as JSON, with its payload's bytes in it: they are JSON, and may be many."""
+        context = letter.record["requestContext"]
+        shown = {
+            "requestId": letter.request_id,
+            "function": letter.function.name,
+            "qualifier": letter.qualifier,
+            "state": letter.state,
+            "at": letter.at,
+            "condition": context["condition"],
+            "approximateInvokeCount": context["approximateInvokeCount"],
+            "redrivenFrom": context.get("redrivenFrom"),
+            "error": letter.error,
+            "logTail": letter.log_tail,
+            "destination": letter.destination,
+            "form": letter.form,
+            "deliveryError": self._deliveries.error_of(letter),
+            "record": letter.record,
+        }
+        return _encode(shown)[:-1] + b', "payload": ' + letter.payload + b"}"
 
     # -- redrive
 
@@ -156,16 +185,21 @@ class DeadLetters:
         """
         begun = self._clock.now()
         after = 0
+        # An event may have two letters: one for its destination and one for the dead-letter queue.
+        seen: set[str] = set()
         while True:
             found = await self._queue.dead_letters(
                 account, region, function, after=after, limit=_REDRIVEN_AT_ONCE
             )
-            failed = [
-                self._redrive_one(number, letter)
+            failed = {
+                letter.request_id: self._redrive_one(number, letter)
                 for number, letter in found
-                if letter.at <= begun and letter.record["requestContext"]["condition"] != Condition.SUCCESS
-            ]
-            made = await asyncio.gather(*failed)
+                if letter.at <= begun
+                and letter.record["requestContext"]["condition"] != Condition.SUCCESS
+                and letter.request_id not in seen
+            }
+            seen.update(failed)
+            made = await asyncio.gather(*failed.values())
             outcomes += made
             is_last = len(found) < _REDRIVEN_AT_ONCE or found[-1][1].at > begun
             if is_last or any(one.get("code") in _NO_ROOM for one in made):
@@ -210,26 +244,6 @@ class DeadLetters:
 
 def _refusal(request_id: str, error: ServiceError) -> _Outcome:
     return {"requestId": request_id, "code": error.code, "message": error.message}
-
-
-def _render(letter: DeadLetter) -> bytes:
-    """Return a dead letter as JSON, with its payload's bytes in it: they are JSON, and may be many."""
-    context = letter.record["requestContext"]
-    shown = {
-        "requestId": letter.request_id,
-        "function": letter.function.name,
-        "qualifier": letter.qualifier,
-        "state": letter.state,
-        "at": letter.at,
-        "condition": context["condition"],
-        "approximateInvokeCount": context["approximateInvokeCount"],
-        "redrivenFrom": context.get("redrivenFrom"),
-        "error": letter.error,
-        "logTail": letter.log_tail,
-        "destination": letter.destination,
-        "record": letter.record,
-    }
-    return _encode(shown)[:-1] + b', "payload": ' + letter.payload + b"}"
 
 
 def _encode(value: Any) -> bytes:

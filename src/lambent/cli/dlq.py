@@ -57,8 +57,12 @@ def show_letter(request_id: str, as_json: bool, endpoint: Endpoint) -> None:
         return
     for name, value in zip(_COLUMNS, _row(letter), strict=True):
         write_result(f"{name}: {value}")
-    for name, member in (("SENT TO", "destination"), ("REDRIVEN FROM", "redrivenFrom")):
-        if letter[member] is not None:
+    for name, member in (
+        ("SENT TO", "destination"),
+        ("NOT DELIVERED", "deliveryError"),
+        ("REDRIVEN FROM", "redrivenFrom"),
+    ):
+        if letter[member]:
             write_result(f"{name}: {letter[member]}")
     write_result("\nPAYLOAD")
     write_json(letter["payload"])

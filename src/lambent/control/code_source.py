@@ -3,8 +3,7 @@
 The server asks the endpoint of the setting ``aws.endpoint_url`` through botocore: AWS
 itself, or whatever speaks S3 at a URL. Without that setting no bucket exists. What S3
 answers is told in the words in which Lambda tells it; what cannot be told in those
-(no connection, no credentials) is in the log. botocore is imported when it is first
-needed: 0.1 s and 11 MB that few servers have a use for.
+(no connection, no credentials) is in the log.
 
 Source: docs/aws-behaviour.md, functions 7.6 and 7.18.
 """
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lambent import limits
+from lambent.aws import connect
 from lambent.clock import Clock, SystemClock
 from lambent.model.errors import InvalidParameterValueException
 
@@ -117,30 +117,13 @@ class S3CodeSource:
         return bytes(data)
 
     def _connect(self, region: str) -> Any:
-        import botocore.session  # noqa: PLC0415
-        from botocore.config import Config  # noqa: PLC0415
-
-        session = botocore.session.Session()
-        given: dict[str, str] = {}
-        if self._endpoint_url == "aws":
-            place: dict[str, Any] = {"ignore_configured_endpoint_urls": True}
-        else:
-            place = {"s3": {"addressing_style": "path"}}
-            given["endpoint_url"] = self._endpoint_url or ""
-            # Asks a machine of AWS's for credentials, which has no place in front of an emulator.
-            session.get_component("credential_provider").remove("iam-role")
-            if session.get_credentials() is None:
-                given |= {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        config = Config(
-            connect_timeout=5,
+        client = connect(
+            "s3",
+            region,
+            self._endpoint_url or "",
             read_timeout=20,
             retries={"mode": "standard", "total_max_attempts": 2},
-            # Not every S3 knows the newer checksums.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            **place,
         )
-        client = session.create_client("s3", region, config=config, **given)
         # Before botocore's own handler, which would go to that region.
         client.meta.events.register_first("needs-retry.s3.GetObject", _refuse_other_region)
         return client

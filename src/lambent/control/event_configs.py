@@ -1,7 +1,5 @@
 """How events of a function, version or alias are tried: the FunctionEventInvokeConfig operations.
 
-Destinations are checked, stored and shown; nothing is sent to them yet.
-
 Source: docs/aws-behaviour.md, async 2.2, 2.3 and 2.7.
 """
 
@@ -12,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from lambent.control.kept import NO_ENDPOINT
 from lambent.control.operation import Call, Output, Services, Target, exists, find_target
 from lambent.control.paging import cut_page, page_size, parse_marker, render_marker
 from lambent.model.errors import InvalidParameterValueException, ResourceNotFoundException
@@ -150,7 +149,7 @@ def _read_changes(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _check_destinations(services: Services, call: Call, target: Target) -> None:
-    """Refuse destinations that no event could be sent to, and tell that none is sent yet.
+    """Refuse destinations that nothing could be sent to, and tell when nothing is sent.
 
     Raises:
         InvalidParameterValueException: another kind of resource, a queue or topic that is
@@ -169,8 +168,8 @@ async def _check_destinations(services: Services, call: Call, target: Target) ->
             raise InvalidParameterValueException(
                 f"The provided destination config {_print_config(sides)} is invalid."
             )
-    if given:
-        call.warnings.append("DestinationConfig is kept and shown, but nothing is sent there")
+    if not services.can_deliver and any(arn.split(":")[2] != "lambda" for arn in given.values()):
+        call.warnings.append(f"DestinationConfig is kept and shown, but {NO_ENDPOINT}")
 
 
 async def _check_function(services: Services, call: Call, target: Target, arn: str) -> None:

@@ -71,7 +71,7 @@ async def create_function(services: Services, call: Call) -> Output:
     version = new_version(target.key, given, code, now=services.clock.now())
     tags = given.get("Tags") or {}
     check_tags(tags)
-    call.warnings.extend(tell_kept({**given, **source}))
+    call.warnings.extend(tell_kept({**given, **source}, can_deliver=services.can_deliver))
     if await services.functions.load(target.key) is not None:
         _refuse_taken(target)
     await services.code.put(data)
@@ -131,7 +131,7 @@ async def update_function_code(services: Services, call: Call) -> Output:
         return _with_code(services, current, given, code)
 
     head = await _update(services, call, target, change)
-    call.warnings.extend(tell_kept(given))
+    call.warnings.extend(tell_kept(given, can_deliver=services.can_deliver))
     qualifier = None if head.version == LATEST else head.version
     return _output(render_configuration(head, Reply.UPDATE, qualifier=qualifier))
 
@@ -146,7 +146,7 @@ async def update_function_configuration(services: Services, call: Call) -> Outpu
         return changed_version(current, call.input, now=services.clock.now())
 
     head = await _update(services, call, target, change)
-    call.warnings.extend(tell_kept(call.input))
+    call.warnings.extend(tell_kept(call.input, can_deliver=services.can_deliver))
     return _output(render_configuration(head, Reply.UPDATE))
 
 

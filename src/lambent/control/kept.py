@@ -22,10 +22,14 @@ _SNAPSTART_RUNTIME = re.compile(
     r"java(1[1-9]|[2-9][0-9])|python3\.(1[2-9]|[2-9][0-9])|dotnet([89]|[1-9][0-9])"
 )
 
+_STANDARD_QUEUE = re.compile(r"arn:[^:]+:(?:sqs|sns):[^:]+:[0-9]{12}:(?!.*\.fifo$).+")
+
+NO_ENDPOINT = "nothing leaves this machine unless aws.endpoint_url says where to"
+"""Why nothing is sent to other services."""
+
 _MISSING = {
     "VpcConfig": "functions run in the network of this machine",
     "FileSystemConfigs": "nothing is mounted",
-    "DeadLetterConfig": "nothing is sent there",
     "KMSKeyArn": "nothing is encrypted with it",
     "SourceKMSKeyArn": "nothing is encrypted with it",
     "SnapStart": "no snapshots are made",
@@ -65,8 +69,13 @@ def check_kept(kept: Mapping[str, Any], runtime: str) -> None:
 
     Raises:
         InvalidParameterValueException: a file system without a network; SnapStart for
-            a runtime that AWS has no snapshots of.
+            a runtime that AWS has no snapshots of; a dead-letter queue that is none.
     """
+    target = kept.get("DeadLetterConfig", {}).get("TargetArn", "")
+    if target and _STANDARD_QUEUE.fullmatch(target) is None:
+        raise InvalidParameterValueException(
+            f"The target {target} is no standard queue of SQS and no standard topic of SNS."
+        )
     systems = kept.get("FileSystemConfigs")
     if systems and not kept.get("VpcConfig", {}).get("SubnetIds"):
         raise InvalidParameterValueException(
@@ -77,12 +86,15 @@ def check_kept(kept: Mapping[str, Any], runtime: str) -> None:
         raise InvalidParameterValueException(f"{runtime} is not supported for SnapStart enabled functions.")
 
 
-def tell_kept(given: Mapping[str, Any]) -> Iterator[str]:
+def tell_kept(given: Mapping[str, Any], *, can_deliver: bool = False) -> Iterator[str]:
     """Yield what to tell a caller about members that have no effect on this machine.
 
     Args:
         given: input of an operation; what it says of the code (``Code``) likewise.
+        can_deliver: whether other services can be called.
     """
+    if not can_deliver and _asks(given.get("DeadLetterConfig")):
+        yield f"DeadLetterConfig is kept and shown, but {NO_ENDPOINT}"
     for member, missing in _MISSING.items():
         if _asks(given.get(member)):
             yield f"{member} is kept and shown, but {missing}"

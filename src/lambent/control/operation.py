@@ -40,6 +40,7 @@ class Services:
             refused; returns a warning for one that is replaced by another, else None.
         account_limit: concurrent executions of an account.
         fetch_code: reads a package that lies in S3; unless given, no bucket exists.
+        can_deliver: whether other services can be called with what became of events.
         start_task: runs a coroutine in the background, keeps it, reports its failure.
         provisioned_use: tells what there is of what is to be provisioned.
         link_secret: signs download links; they end with the server.
@@ -55,6 +56,7 @@ class Services:
     start_task: Callable[[Coroutine[Any, Any, None], str], object]
     provisioned_use: Callable[[ProvisionedConfig], ProvisionedUse] = lambda _: ProvisionedUse()
     fetch_code: FetchCode = field(default_factory=lambda: S3CodeSource(None).fetch)
+    can_deliver: bool = False
     link_secret: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
     activation_slots: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(ACTIVATIONS_AT_ONCE)

@@ -24,8 +24,9 @@ import logging
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from lambent import limits
 from lambent.clock import Clock
@@ -46,6 +47,8 @@ from lambent.model.functions import LATEST, FunctionVersion
 from lambent.model.invocations import Invocation, InvocationResult
 from lambent.storage.contracts import Change, EventQueue, FunctionStore, StorageFailed, TakenEvent
 from lambent.tasks import Tasks
+
+T = TypeVar("T")
 
 INTERRUPTIONS_MAX = 10
 """So often the server may end while an event runs, before the event is blamed for it."""
@@ -108,6 +111,9 @@ class _Line:
 class Dispatcher:
     """Runs what is queued.
 
+    Attributes:
+        on_letter: told of each letter when it is on disk.
+
     Args:
         retry_delays: seconds after the first and the second error of a function.
         retention_s: how long dead letters are kept.
@@ -144,6 +150,7 @@ class Dispatcher:
         self._blocked: dict[_Line, None] = {}
         # Lines that are due later, and when; the first one is slept for.
         self._later: list[tuple[float, int, _Line]] = []
+        self.on_letter: Callable[[DeadLetter], object] = lambda _: None
         self._numbers = itertools.count()
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at = math.inf
@@ -358,21 +365,36 @@ class Dispatcher:
         """Give up whatever is due, or all of a function that is gone."""
         is_gone = condition is Condition.RESOURCE_NOT_FOUND
         now = self._clock.now()
-        config = await self._config(line.target)
         taken, following = await self._queue.take(line.target, _BATCH, math.inf if is_gone else now)
         for one in taken:
-            letters = end_of(one.event, condition, config, now=now, error=error.message or error.code)
-            await self._finish(one, letters)
+            await self._give_up(one, condition, error=error.message or error.code)
         line.next_due = math.inf if following is None else (now if is_gone else following)
         if following is None:
             line.waiting = 0
             line.is_gone = False
 
     async def _config(self, target: Target) -> EventInvokeConfig | None:
-        """Return how a target's events are tried, however long that takes: an event may depend on it."""
+        """Return how a target's events are tried."""
+        return await self._load(
+            target, lambda: self._store.load_event_config(target.key, target.qualifier or LATEST)
+        )
+
+    async def _dead_letter_queue(self, event: Event) -> str | None:
+        """Return the ARN of the queue or topic that the function has for events that failed.
+
+        Source: docs/aws-behaviour.md, async 2.4: versions have that of ``$LATEST``.
+        """
+        head = await self._load(event.target, lambda: self._store.load(event.target.key))
+        if head is None or head.generation != event.generation:
+            return None
+        target: str | None = head.latest.kept.get("DeadLetterConfig", {}).get("TargetArn")
+        return target
+
+    async def _load(self, target: Target, read: Callable[[], Awaitable[T]]) -> T:
+        """Read, however long that takes: an event may depend on it."""
         while True:
             try:
-                return await self._store.load_event_config(target.key, target.qualifier or LATEST)
+                return await read()
             except StorageFailed as error:
                 _logger.error("events of %s wait for storage: %s", target.arn, error)
                 await self._clock.sleep(_UNWRITABLE_S)
@@ -393,7 +415,7 @@ class Dispatcher:
         if hopeless is not None:
             slot.release()
             condition, error = hopeless
-            await self._finish(taken, await self._letters(event, condition, error=error))
+            await self._give_up(taken, condition, error=error)
             return
         invocation = Invocation(
             event.request_id, version, resolved.invoked_arn, event.payload, "", event.trace_id, tail=True
@@ -468,14 +490,18 @@ class Dispatcher:
             event,
             condition,
             config,
+            await self._dead_letter_queue(event) if condition is not Condition.SUCCESS else None,
             now=self._clock.now(),
             executed_version=version.version,
             result=result,
         )
         await self._finish(taken, letters)
 
-    async def _letters(self, event: Event, condition: Condition, *, error: str) -> Sequence[DeadLetter]:
-        return end_of(event, condition, await self._config(event.target), now=self._clock.now(), error=error)
+    async def _give_up(self, taken: TakenEvent, condition: Condition, *, error: str) -> None:
+        """End an event that is not run again."""
+        event = taken.event
+        config, queue = await self._config(event.target), await self._dead_letter_queue(event)
+        await self._finish(taken, end_of(event, condition, config, queue, now=self._clock.now(), error=error))
 
     # -- what must be written
 
@@ -485,6 +511,8 @@ class Dispatcher:
 
     async def _finish(self, taken: TakenEvent, letters: Sequence[DeadLetter]) -> None:
         await self._write(lambda: self._queue.finish(taken, letters), taken.event)
+        for letter in letters:
+            self.on_letter(letter)
 
     async def _write(self, write: Callable[[], object], event: Event) -> None:
         """Write an outcome, however long that takes; nothing is taken meanwhile."""

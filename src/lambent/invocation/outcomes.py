@@ -1,9 +1,8 @@
-"""What becomes of an event that came to its end: nothing, or a record that is kept.
+"""What becomes of an event that came to its end: nothing, or letters to those who want to know.
 
-Destinations and dead-letter queues of AWS's kind are not delivered to yet: what would be
-sent stays here and names where it was to go.
+Without anybody who wants to know of a failure there is one all the same, which stays here.
 
-Source: docs/aws-behaviour.md, async 2.3 and 2.7.
+Source: docs/aws-behaviour.md, async 2.3, 2.4 and 2.7.
 """
 
 from __future__ import annotations
@@ -13,50 +12,71 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lambent.model.events import Condition, DeadLetter, Event, EventInvokeConfig
+from lambent.model.events import Condition, DeadLetter, Event, EventInvokeConfig, Form
 from lambent.model.invocations import InvocationResult
+
+# HTTP status of what kept an event from being run once more.
+_CAUSES = {
+    Condition.EVENT_AGE_EXCEEDED: 429,
+    Condition.ZERO_RESERVED_CONCURRENCY: 429,
+    Condition.RESOURCE_NOT_FOUND: 404,
+    Condition.RECURSIVE_INVOCATION: 400,
+    Condition.INTERRUPTED: 500,
+}
 
 
 def end_of(
     event: Event,
     condition: Condition,
     config: EventInvokeConfig | None,
+    dead_letter_queue: str | None = None,
     *,
     now: float,
     executed_version: str | None = None,
     result: InvocationResult | None = None,
     error: str = "",
 ) -> Sequence[DeadLetter]:
-    """Return what is to be kept of an event: nothing of a success that nobody wants to hear of.
+    """Return the letters of an event: none of a success that nobody wants to hear of.
 
     Args:
         event: with the attempts that were made, the last one included.
         condition: why it ended.
         config: of its target.
+        dead_letter_queue: ARN of the function's queue or topic for events that failed.
         now: seconds since the epoch.
         executed_version: of the last attempt, None when there was none.
         result: likewise.
         error: why it was given up, where no result tells.
     """
-    succeeded = condition is Condition.SUCCESS
-    destination = None
-    if config is not None:
-        destination = config.on_success if succeeded else config.on_failure
-    if succeeded and destination is None:
-        return ()
-    letter = DeadLetter(
-        request_id=event.request_id,
-        function=event.target.key,
-        qualifier=event.target.qualifier,
-        at=now,
-        state="dead" if destination is None else "undelivered",
-        record=_record(event, condition, now, executed_version, result),
-        error=error or message_of(result),
-        log_tail=(result.log_tail or b"").decode("utf-8", "replace") if result is not None else "",
-        destination=destination,
-        payload=event.payload,
-    )
-    return (letter,)
+    is_success = condition is Condition.SUCCESS
+    wanted_by: list[tuple[str | None, Form]] = []
+    if config is not None and (destination := config.on_success if is_success else config.on_failure):
+        wanted_by.append((destination, Form.RECORD))
+    if dead_letter_queue is not None and not is_success:
+        wanted_by.append((dead_letter_queue, Form.EVENT))
+    if not wanted_by:
+        if is_success:
+            return ()
+        wanted_by.append((None, Form.RECORD))
+    record = _record(event, condition, now, executed_version, result)
+    return [
+        DeadLetter(
+            request_id=event.request_id,
+            function=event.target.key,
+            qualifier=event.target.qualifier,
+            at=now,
+            state="dead" if destination is None else "undelivered",
+            record=record,
+            error=error or message_of(result),
+            error_code=200 if result is not None else _CAUSES[condition],
+            log_tail=(result.log_tail or b"").decode("utf-8", "replace") if result is not None else "",
+            destination=destination,
+            form=form,
+            trace_id=event.trace_id,
+            payload=event.payload,
+        )
+        for destination, form in wanted_by
+    ]
 
 
 def _record(

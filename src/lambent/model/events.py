@@ -85,20 +85,36 @@ class Condition(StrEnum):
     RECURSIVE_INVOCATION = "RecursiveInvocation"
 
 
+class Form(StrEnum):
+    """What a destination gets of an event. Source: docs/aws-behaviour.md, async 2.3 and 2.4."""
+
+    RECORD = "record"
+    """What became of it, with the event in it: OnSuccess and OnFailure."""
+    EVENT = "event"
+    """The event as it was, and why it failed beside it: a function's dead-letter queue."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """An event that failed for good, kept where a person can see and redrive it.
+    """An event that came to its end, kept until its destination has taken it.
+
+    Without a destination, or with one that will never take it, it has failed for good and is
+    kept where a person can see and redrive it.
 
     Attributes:
         request_id: of the event.
         function: account, region and name.
         qualifier: that it was called by; None without one.
-        at: when it was given up, seconds since the epoch.
+        at: when it came to its end, seconds since the epoch.
         state: ``dead``; ``undelivered`` while a destination has not taken it yet.
         record: the destination record, as AWS's destinations get it, without ``requestPayload``.
         error: the last error's text.
+        error_code: of the last cause, an HTTP status; 200 for an error of the function.
         log_tail: the last 4096 bytes of the last attempt's log.
-        destination: where it was to be sent; None without one.
+        destination: the ARN of where it is to be sent; None without one.
+        form: what is sent there.
+        delivery_error: why the destination will never take it; "" unless it is ``dead`` for that.
+        trace_id: as the event had it: deliveries to functions go on in its lineage.
         payload: the event's bytes.
     """
 
@@ -109,8 +125,12 @@ class DeadLetter:
     state: str = "dead"
     record: Mapping[str, Any]
     error: str = ""
+    error_code: int = 200
     log_tail: str = ""
     destination: str | None = None
+    form: str = Form.RECORD
+    delivery_error: str = ""
+    trace_id: str = ""
     payload: bytes
 
     @property

@@ -446,6 +446,28 @@ class EventQueue(Protocol):
         """Forget a taken event and keep what became of it, both or neither."""
         ...
 
+    async def destinations(self) -> list[str]:
+        """Return where letters are to be sent that were not delivered yet; once, before anything is put."""
+        ...
+
+    async def undelivered(
+        self, destination: str, *, after: int, limit: int, max_bytes: int
+    ) -> list[tuple[int, DeadLetter]]:
+        """Return letters for a destination with their numbers, which are above ``after``, oldest first.
+
+        The first one, and those behind it until there are ``limit``, or all before are
+        ``max_bytes`` long together.
+        """
+        ...
+
+    async def delivered(self, numbers: Sequence[int]) -> None:
+        """Forget letters that their destination has taken; those that are gone do not matter."""
+        ...
+
+    async def undeliverable(self, number: int, error: str) -> None:
+        """Keep a letter as dead, with the reason why its destination will never take it."""
+        ...
+
     async def queued(
         self, account: str, region: str, name: str | None, *, after: int, limit: int
     ) -> list[QueuedEvent]:

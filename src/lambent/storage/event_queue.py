@@ -154,6 +154,31 @@ class SqliteEventQueue:
         await self._make_room_for(lambda: self._database.write_together(_forget, (taken.handle, rows)))
         self._count -= 1
 
+    # -- deliveries
+
+    async def destinations(self) -> list[str]:
+        """Return where letters are to be sent that have not been taken there."""
+        return [destination for (destination,) in await self._database.scan(_SQL["destinations"])]
+
+    async def undelivered(
+        self, destination: str, *, after: int, limit: int, max_bytes: int
+    ) -> list[tuple[int, DeadLetter]]:
+        """Return the first letters for a destination with their numbers above ``after``."""
+        rows = await self._database.scan(_SQL["undelivered"], (destination, after, limit, max_bytes))
+        return [(number, _letter(document, payload)) for number, document, payload in rows]
+
+    async def delivered(self, numbers: Sequence[int]) -> None:
+        """Forget letters that their destination has taken."""
+        await self._make_room_for(lambda: self._database.write_together(_hand_over, numbers))
+
+    async def undeliverable(self, number: int, error: str) -> None:
+        """Keep a letter as dead that its destination will never take."""
+
+        def apply(connection: sqlite3.Connection) -> None:
+            connection.execute(_SQL["undeliverable"], (error, number))
+
+        await self._make_room_for(lambda: self._database.write(apply))
+
     # -- what a person sees and does
 
     async def queued(
@@ -261,6 +286,12 @@ def _forget(connection: sqlite3.Connection, ended: list[tuple[int, list[_Row]]])
     connection.executemany(_SQL["bury"], [row for _, rows in ended for row in rows])
 
 
+def _hand_over(connection: sqlite3.Connection, taken: list[Sequence[int]]) -> None:
+    """Remove letters that were delivered."""
+    numbers = [number for numbers in taken for number in numbers]
+    connection.execute(_SQL["delivered"], (json.dumps(numbers),))
+
+
 def _cancel(number: int, connection: sqlite3.Connection) -> bool:
     """Remove an event unless it was taken meanwhile."""
     return connection.execute(_SQL["cancel"], (number,)).rowcount > 0
@@ -302,7 +333,8 @@ def _event(target: Target, document: str, payload: bytes) -> Event:
 
 def _letter_row(letter: DeadLetter) -> tuple[object, ...]:
     document = json.dumps({name: getattr(letter, name) for name in _LETTER_FIELDS})
-    return letter.request_id, *letter.function, letter.at, document, letter.payload
+    destination = letter.destination if letter.state == "undelivered" else None
+    return letter.request_id, *letter.function, letter.at, destination, document, letter.payload
 
 
 def _letter(document: str, payload: bytes) -> DeadLetter:
@@ -319,8 +351,12 @@ _LETTER_FIELDS = (
     "state",
     "record",
     "error",
+    "error_code",
     "log_tail",
     "destination",
+    "form",
+    "delivery_error",
+    "trace_id",
 )
 
 

@@ -55,8 +55,8 @@ WHERE substr(target, 1, length(?1)) = ?1 AND json_extract(document, '$.request_i
 DELETE FROM events WHERE sequence = ?1 AND NOT EXISTS (SELECT 1 FROM taken WHERE sequence = ?1);
 
 -- name: bury
-INSERT INTO dead_letters (request_id, account, region, name, at, document, payload)
-VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO dead_letters (request_id, account, region, name, at, destination, document, payload)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: dead_letters
 SELECT sequence, document, payload FROM dead_letters
@@ -70,6 +70,28 @@ ORDER BY sequence DESC LIMIT 1;
 
 -- name: forget
 DELETE FROM dead_letters WHERE sequence = ?;
+
+-- name: destinations
+SELECT DISTINCT destination FROM dead_letters WHERE destination IS NOT NULL;
+
+-- name: undelivered
+-- The first one, and those behind it as long as all of them together stay small.
+SELECT sequence, document, payload FROM dead_letters WHERE sequence IN (
+    SELECT sequence FROM (
+        SELECT sequence, sum(size) OVER (ORDER BY sequence) AS total, size FROM (
+            SELECT sequence, length(payload) + length(document) AS size FROM dead_letters
+            WHERE destination = ? AND sequence > ? ORDER BY sequence LIMIT ?
+        )
+    ) WHERE total - size < ?
+) ORDER BY sequence;
+
+-- name: delivered
+DELETE FROM dead_letters WHERE sequence IN (SELECT value FROM json_each(?));
+
+-- name: undeliverable
+UPDATE dead_letters
+SET destination = NULL, document = json_set(document, '$.state', 'dead', '$.delivery_error', ?)
+WHERE sequence = ?;
 
 -- name: purged
 SELECT request_id FROM dead_letters

@@ -1,0 +1,208 @@
+"""Letters until their destinations have them.
+
+Letters wait on disk. Those of one destination form a *line*, which is served as long as there
+are any: a window is read, sent in batches, and forgotten when it was taken. A destination that
+fails is left alone for a while (1 s, doubling to 60 s), then asked with a single letter: all
+others of it wait for that one. What is to blame on a letter alone makes that letter dead.
+
+A server that is killed between a delivery and the note of it delivers once more; so do most
+services.
+
+Source: docs/aws-behaviour.md, async 2.3, 2.4 and 2.7.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from lambent.clock import Clock
+from lambent.control.kept import NO_ENDPOINT
+from lambent.invocation.delivery.functions import FunctionDestinations
+from lambent.invocation.delivery.messages import service_of
+from lambent.invocation.delivery.sender import Sender, SenderDied
+from lambent.invocation.delivery.services import LETTERS_MAX, Outcome
+from lambent.model.events import DeadLetter
+from lambent.storage.contracts import EventQueue, StorageFailed
+from lambent.tasks import Tasks
+
+_WINDOW = 10 * LETTERS_MAX
+_WINDOW_BYTES = 4 << 20
+# Of one service, at a time: each holds a window in memory.
+_LINES_AT_ONCE = 8
+_WAIT_MAX_S = 60.0
+_SETTLE_S = 2.0
+
+_Numbered: TypeAlias = tuple[int, DeadLetter]
+_logger = logging.getLogger("lambent.delivery")
+
+
+class _Line:
+    """The letters of one destination.
+
+    Attributes:
+        has_more: whether letters may have come since it was last looked.
+        failures: in a row.
+        error: of the last one.
+    """
+
+    __slots__ = ("destination", "error", "failures", "has_more")
+
+    def __init__(self, destination: str) -> None:
+        self.destination = destination
+        self.has_more = False
+        self.failures = 0
+        self.error = ""
+
+
+class Deliveries:
+    """Serves every destination that has letters.
+
+    Args:
+        sender: calls other services; None where none is to be called.
+        functions: for destinations that are functions.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue: EventQueue,
+        sender: Sender | None,
+        functions: FunctionDestinations,
+        clock: Clock,
+        tasks: Tasks,
+    ) -> None:
+        self._queue = queue
+        self._sender = sender
+        self._functions = functions
+        self._clock = clock
+        self._tasks = tasks
+        self._lines: dict[str, _Line] = {}
+        self._places = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(_LINES_AT_ONCE))
+        self._under_way: set[asyncio.Task[bool]] = set()
+        self._is_stopping = False
+
+    async def start(self) -> None:
+        """Take up what waits; once."""
+        for destination in await self._queue.destinations():
+            self._serve(destination)
+
+    def notice(self, letter: DeadLetter) -> None:
+        """Take note of a letter that is on disk."""
+        if letter.state == "undelivered" and letter.destination is not None:
+            self._serve(letter.destination)
+
+    def error_of(self, letter: DeadLetter) -> str:
+        """Return why a letter is not delivered; "" if that is only a matter of time."""
+        if letter.state != "undelivered" or letter.destination is None:
+            return letter.delivery_error
+        if not self._can_reach(letter.destination):
+            return NO_ENDPOINT
+        line = self._lines.get(letter.destination)
+        return "" if line is None else line.error
+
+    async def stop(self) -> None:
+        """Send no more, and wait a moment for what is under way."""
+        self._is_stopping = True
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=_SETTLE_S)
+        if self._sender is not None:
+            await self._sender.close()
+
+    def _can_reach(self, destination: str) -> bool:
+        return self._sender is not None or service_of(destination) == "lambda"
+
+    def _serve(self, destination: str) -> None:
+        line = self._lines.get(destination)
+        if line is None:
+            if not self._can_reach(destination) or self._is_stopping:
+                return
+            line = self._lines[destination] = _Line(destination)
+            self._tasks.start(self._run(line), f"deliveries to {destination}")
+        line.has_more = True
+
+    async def _run(self, line: _Line) -> None:
+        """Deliver a line's letters until there are none."""
+        try:
+            while line.has_more and not self._is_stopping:
+                line.has_more = False
+                if not await self._deliver_all(line):
+                    line.has_more = True
+                    await self._clock.sleep(min(_WAIT_MAX_S, 2.0**line.failures))
+                    line.failures += 1
+        finally:
+            del self._lines[line.destination]
+
+    async def _deliver_all(self, line: _Line) -> bool:
+        """Deliver window after window; return whether nothing is left and nothing failed."""
+        after = 0
+        while not self._is_stopping:
+            async with self._places[service_of(line.destination)]:
+                limit = 1 if line.failures else _WINDOW
+                try:
+                    letters = await self._queue.undelivered(
+                        line.destination, after=after, limit=limit, max_bytes=_WINDOW_BYTES
+                    )
+                except StorageFailed as error:
+                    _fail(line, f"storage failed: {error}")
+                    return False
+                if not letters:
+                    return True
+                after = letters[-1][0]
+                batches = [letters[at : at + LETTERS_MAX] for at in range(0, len(letters), LETTERS_MAX)]
+                if not all(await asyncio.gather(*(self._start(line, batch) for batch in batches))):
+                    return False
+                if line.failures:
+                    _logger.info("deliveries to %s go on", line.destination)
+                    line.failures, line.error = 0, ""
+        return True
+
+    def _start(self, line: _Line, batch: Sequence[_Numbered]) -> asyncio.Task[bool]:
+        task = self._tasks.start(self._deliver(line, batch), f"a delivery to {line.destination}")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
+
+    async def _deliver(self, line: _Line, batch: Sequence[_Numbered]) -> bool:
+        """Deliver a batch and note what became of it; return False when the rest is to wait."""
+        try:
+            outcomes = await self._send(line.destination, batch)
+            await self._note(line.destination, batch, outcomes)
+        except StorageFailed as error:
+            outcomes = [Outcome(f"storage failed: {error}")]
+        failed = [one.error for one in outcomes if one.error and not one.is_final]
+        if failed:
+            _fail(line, failed[0])
+        return not failed
+
+    async def _note(self, destination: str, batch: Sequence[_Numbered], outcomes: Sequence[Outcome]) -> None:
+        taken = [number for (number, _), outcome in zip(batch, outcomes, strict=True) if not outcome.error]
+        # A function's letter went as its event came.
+        if taken and service_of(destination) != "lambda":
+            await self._queue.delivered(taken)
+        for (number, letter), outcome in zip(batch, outcomes, strict=True):
+            if outcome.is_final:
+                _logger.warning("%s will never take %s: %s", destination, letter.request_id, outcome.error)
+                await self._queue.undeliverable(number, outcome.error)
+
+    async def _send(self, destination: str, batch: Sequence[_Numbered]) -> Sequence[Outcome]:
+        if service_of(destination) == "lambda":
+            made = (self._functions.deliver(destination, number, letter) for number, letter in batch)
+            return await asyncio.gather(*made)
+        assert self._sender is not None
+        try:
+            return await self._sender.deliver(destination, [letter for _, letter in batch])
+        except (SenderDied, OSError) as error:
+            return [Outcome(str(error))] * len(batch)
+
+
+def _fail(line: _Line, error: str) -> None:
+    if error != line.error:
+        _logger.warning("letters for %s wait: %s", line.destination, error)
+    line.error = error
+
+
+__all__ = ["Deliveries"]
