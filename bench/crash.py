@@ -1,8 +1,8 @@
-"""The long run of the crash test of the event queue: no figures, but counts.
+"""The long run of the crash tests of events and their deliveries: no figures, but counts.
 
 ::
 
-    python -m bench.crash               # 200 kills, 100,000 events, about ten minutes
+    python -m bench.crash               # 200 kills, 100,000 events, about twenty minutes
     python -m bench.crash 20 10000      # fewer
 
 It prints the seed of its random instants; ``CRASH_SEED`` in the environment repeats them.
@@ -14,13 +14,13 @@ import os
 import subprocess
 import sys
 
-TEST = "tests/crash/test_event_queue_killed.py"
+TESTS = ("tests/crash/test_event_queue_killed.py", "tests/crash/test_deliveries_killed.py")
 
 
 def main() -> int:
-    """Run the test with as many kills and events as asked for."""
+    """Run the tests with as many kills and events as asked for."""
     kills, events = sys.argv[1:] or ("200", "100000")
-    command = [sys.executable, "-m", "pytest", "-q", "-s", "-o", "faulthandler_timeout=0", TEST]
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-o", "faulthandler_timeout=0", *TESTS]
     environment = {**os.environ, "CRASH_KILLS": kills, "CRASH_EVENTS": events}
     return subprocess.run(command, check=False, env=environment).returncode
 

@@ -151,10 +151,11 @@ class Server(Target):
 
     keys = Credentials("test", "test")
 
-    def __init__(self, core: int | None = None, source: Path = ROOT / "src") -> None:
-        """Prepare a server that runs the package found in ``source``."""
+    def __init__(self, core: int | None = None, source: Path = ROOT / "src", **settings: str) -> None:
+        """Prepare a server that runs the package found in ``source``, with settings as variables."""
         super().__init__(core)
         self.source = source
+        self.settings = settings
 
     def command(self) -> list[str]:
         """Return the command a user would type."""
@@ -168,6 +169,7 @@ class Server(Target):
             "PYTHONPATH": str(self.source),
             "LAMBENT_CONCURRENCY_ACCOUNT_LIMIT": "10000",
             "LAMBENT_SANDBOX_LEVEL": "process",
+            **self.settings,
         }
 
     def client(self) -> Any:

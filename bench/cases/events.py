@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +19,7 @@ from statistics import median
 from bench import processes
 from bench.figures import Figure, Goal
 from bench.rounds import Options
-from bench.servers import Server
+from bench.servers import ROOT, Server
 from lambent.model.events import Event, Target
 from lambent.model.functions import FunctionKey
 from lambent.storage.directory import DataDirectory
@@ -31,6 +33,9 @@ CALLS = 300
 PAYLOAD = b'{"key1": "value1", "key2": "value2", "key3": "value3"}'
 TARGET = Target(FunctionKey("000000000000", "us-east-1", "f"), None)
 DRAIN_S = 120.0
+# What waits, and what waits to be delivered.
+TABLES = ("events", "dead_letters")
+QUEUE = "arn:aws:sqs:us-east-1:000000000000:q"
 SLACK_S = 1.0
 # While it sleeps in the one slot that it may have, its other events wait.
 HANDLER = (
@@ -42,7 +47,7 @@ def run(options: Options) -> list[Figure]:
     """Return the figures of the queue, and then those of a server."""
     with tempfile.TemporaryDirectory(prefix="lambent-bench-") as folder:
         figures = asyncio.run(_queue(Path(folder), options))
-    return [*figures, *_server(options)]
+    return [*figures, *_server(options), *_deliveries(options)]
 
 
 # ------------------------------------------------------------------ the queue
@@ -204,21 +209,46 @@ def _server(options: Options) -> list[Figure]:
     ]
 
 
+@contextlib.contextmanager
+def _queue_service() -> Iterator[str]:
+    """Start a queue service that only counts."""
+    command = [sys.executable, str(ROOT / "tests" / "queue_endpoint.py"), "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.terminate()
+
+
+def _deliveries(options: Options) -> list[Figure]:
+    """Return the rate of draining when each success goes to a queue, until the last one is there."""
+    plain, delivered = [], []
+    with _queue_service() as url, Server(LAMBENT_AWS_ENDPOINT_URL=url) as server:
+        server.create(handler=HANDLER)
+        client = server.client()
+        for _ in range(options.rounds):
+            plain.append(_accept_and_drain(server, options.seconds)[1])
+            destination = {"OnSuccess": {"Destination": QUEUE}}
+            client.put_function_event_invoke_config(FunctionName="f", DestinationConfig=destination)
+            delivered.append(_accept_and_drain(server, options.seconds)[1])
+            client.delete_function_event_invoke_config(FunctionName="f")
+    return [Figure("drain into a queue to drain", "/s", median(plain), median(delivered), Goal("≥", 0.5))]
+
+
 def _accept_and_drain(server: Server, seconds: float) -> tuple[float, float]:
     """Return the rate of accepting events while none runs, and of running them while none arrives."""
     client = server.client()
     client.put_function_concurrency(FunctionName="f", ReservedConcurrentExecutions=1)
     client.invoke(FunctionName="f", InvocationType="Event", Payload=f'{{"s": {seconds + SLACK_S}}}')
     accepted = server.load(CALLERS, "--event", seconds=seconds)["rps"]
-    client.delete_function_concurrency(FunctionName="f")
     path = server.directory / "data" / "events.db"
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as found:
 
         def left() -> int:
-            return int(found.execute("SELECT count(*) FROM events").fetchone()[0])
+            return sum(found.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES)
 
         # From the first end of a waiting event on; the sleeper is the first of all.
         many = left()
+        client.delete_function_concurrency(FunctionName="f")
         while (before := left()) >= many - 1:
             time.sleep(0.002)
         started = time.perf_counter()
