@@ -30,6 +30,7 @@ from lambent.api.identities import Identities
 from lambent.api.large_events import LargeEventCheck
 from lambent.api.origin import OriginCheck
 from lambent.api.queued_events import QueuedEvents
+from lambent.api.security_tokens import SecurityTokens
 from lambent.api.service import Service
 from lambent.clock import Clock, SystemClock
 from lambent.config import ConfigurationError, Settings, environment
@@ -404,6 +405,13 @@ def _build_service(
         large_events=large_events,
         faults=faults,
         services=services,
+        security_tokens=SecurityTokens(
+            assume=storage.sessions.assume,
+            find_role=storage.identities.role,
+            authorizer=invocation.authorizer,
+            clock=clock,
+            is_checking=settings.auth.level == "sigv4",
+        ),
         controls=controls,
         observer=request_log,
         clock=clock,

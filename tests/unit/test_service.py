@@ -29,6 +29,7 @@ from lambent.api.large_events import LargeEventCheck
 from lambent.api.origin import OriginCheck
 from lambent.api.queued_events import QueuedEvents
 from lambent.api.request import Request
+from lambent.api.security_tokens import SecurityTokens
 from lambent.api.service import Service
 from lambent.control.aliases import create_alias
 from lambent.control.functions import create_function, update_function_configuration
@@ -162,6 +163,7 @@ class Front:
             large_events=self.large_events,
             faults=faults,
             services=rig.services,
+            security_tokens=cast("SecurityTokens", None),
             controls=self.controls,
             observer=RequestLog(rig.clock),
             clock=rig.clock,

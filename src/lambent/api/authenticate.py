@@ -57,6 +57,7 @@ _EXPIRES = re.compile(rb"[0-9]{1,6}")
 # Of a caller's text that an answer repeats.
 _QUOTED = 200
 _SERVICE = "lambda"
+_SCOPE_END = f"/{_SERVICE}/{TERMINATOR}".encode()
 _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
     "Access Key and signing method. Consult the service documentation for details."
@@ -248,9 +249,11 @@ class SignatureAuthenticator(Authenticator):
             or self._find(signer.credential.access_key_id, token) is not signer.credential
         ):
             claim = _parse_authorization(authorization, timestamp, token)
-            signer = self._find_signer(claim)
+            signer = self._find_signer(claim, request)
             # What stands before the signature tells all the rest, if nothing stands behind it.
-            if claim.signature == signature and len(prefix) <= _REMEMBERED_BYTES:
+            is_whole = claim.signature == signature and len(prefix) <= _REMEMBERED_BYTES
+            # What is scoped to another service is good for its path alone.
+            if is_whole and signer.scope.endswith(_SCOPE_END):
                 _remember(self._signers, prefix, signer)
         else:
             claim = _Claim(b"", b"", signature, timestamp, token, limits.SIGNATURE_WINDOW_S)
@@ -268,9 +271,9 @@ class SignatureAuthenticator(Authenticator):
             raise IncompleteSignatureException("A query parameter of the signature is given twice.")
         token = given.get(_TOKEN_IN_QUERY) or request.headers.get(b"x-amz-security-token", b"")
         claim = _parse_presigned(given, token)
-        return self._check(request, target, self._find_signer(claim), claim, body_hash)
+        return self._check(request, target, self._find_signer(claim, request), claim, body_hash)
 
-    def _find_signer(self, claim: _Claim) -> _Signer:
+    def _find_signer(self, claim: _Claim, request: Request) -> _Signer:
         """Return whose signature it is said to be.
 
         Raises:
@@ -288,7 +291,7 @@ class SignatureAuthenticator(Authenticator):
         if credential is None:
             raise UnrecognizedClientException
         date, region, service, terminator = scope
-        if service != _SERVICE:
+        if service != _SERVICE and not (service == "sts" and request.path == b"/"):
             raise InvalidSignatureException(f"Credential should be scoped to correct service: '{_SERVICE}'. ")
         if terminator != TERMINATOR:
             raise InvalidSignatureException(

@@ -26,6 +26,7 @@ from lambent.api.operations import OPERATIONS
 from lambent.api.origin import OriginCheck
 from lambent.api.request import Request
 from lambent.api.routes import Route, match
+from lambent.api.security_tokens import SecurityTokens, is_meant, render_error
 from lambent.clock import Clock
 from lambent.control.operation import Call as ControlCall
 from lambent.control.operation import Services
@@ -73,6 +74,7 @@ class Service:
         large_events: LargeEventCheck,
         faults: Faults,
         services: Services,
+        security_tokens: SecurityTokens,
         controls: Controls,
         observer: Observer,
         clock: Clock,
@@ -103,6 +105,7 @@ class Service:
         self._resolver = resolver
         self._authorizer = authorizer
         self._services = services
+        self._security_tokens = security_tokens
         self._controls = controls
         self._observer = observer
         self._clock = clock
@@ -134,6 +137,8 @@ class Service:
                     self._tasks.start(self._resolve_and_run(call), "Invoke")
             elif path.startswith(_OWN_PATHS):
                 self._tasks.start(self._control(call), "control")
+            elif is_meant(request.method, path, request.body):
+                self._answer_tokens(call)
             else:
                 self._tasks.start(self._operation(call), "operation")
         except AuthenticationError as error:
@@ -240,6 +245,27 @@ class Service:
             # The others are on roles, or on what is not there yet.
             policy = None
 
+    def _answer_tokens(self, call: Call) -> None:
+        try:
+            body = self._security_tokens.answer(call)
+        except ServiceError as error:
+            self._refuse_tokens(call, error)
+        else:
+            response = self._answers.render(
+                200, call.request_id, body, content_type="text/xml", keep_alive=call.request.keep_alive
+            )
+            self._finish(call, response, 200, "ok")
+
+    def _refuse_tokens(self, call: Call, error: ServiceError) -> None:
+        response = self._answers.render(
+            error.status,
+            call.request_id,
+            render_error(error, call.request_id),
+            content_type="text/xml",
+            keep_alive=call.request.keep_alive,
+        )
+        self._finish(call, response, error.status, error.code)
+
     async def _control(self, call: Call) -> None:
         call.operation = call.request.path.decode("latin-1")
         try:
@@ -290,6 +316,9 @@ class Service:
         Source: docs/aws-behaviour.md, versions-permissions 5.8.
         """
         request = call.request
+        if is_meant(request.method, request.path, request.body):
+            self._refuse_tokens(call, error)
+            return
         refusal: ServiceError = error
         try:
             call.operation = match(

@@ -35,7 +35,7 @@ _PATH = "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"
 class FunctionEndpoints:
     """Where functions find services: this server's internal listener, and others or None."""
 
-    lambda_url: str
+    own_url: str
     other_url: str | None = None
 
 
@@ -170,7 +170,8 @@ class ProcessLauncher:
             "PATH": _PATH,
             "SHLVL": "0",
             "TMPDIR": environment.folder,
-            "AWS_ENDPOINT_URL_LAMBDA": self._endpoints.lambda_url,
+            "AWS_ENDPOINT_URL_LAMBDA": self._endpoints.own_url,
+            "AWS_ENDPOINT_URL_STS": self._endpoints.own_url,
         }
         if self._endpoints.other_url is not None:
             variables["AWS_ENDPOINT_URL"] = self._endpoints.other_url

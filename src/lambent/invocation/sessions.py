@@ -64,13 +64,24 @@ class Sessions:
 
     def begin(self, version: FunctionVersion) -> SessionKeys:
         """Return new keys of a session of a function's role, named like the function."""
+        return self.assume(version.role, version.key.name, version.key.account, limits.SESSION_S)
+
+    def assume(self, role_arn: str, name: str, account: str, seconds: float) -> SessionKeys:
+        """Return new keys of a session of a role.
+
+        Args:
+            role_arn: of the role, which need not be there.
+            name: of the session.
+            account: in which it acts.
+            seconds: for which the keys are good.
+        """
         session = _Session(
             access_key_id=new_access_key_id("ASIA"),
             secret=new_secret(),
-            role_arn=version.role,
-            name=version.key.name,
-            account=version.key.account,
-            expires_at=self._clock.now() + limits.SESSION_S,
+            role_arn=role_arn,
+            name=name,
+            account=account,
+            expires_at=self._clock.now() + seconds,
         )
         sealed = self._sealer.seal(msgspec.json.encode(session), _PURPOSE)
         return SessionKeys(session.access_key_id, session.secret, base64.b64encode(sealed).decode())
@@ -109,22 +120,34 @@ class Sessions:
             return None
 
 
-def _credential(session: _Session, role: Role | None, token: bytes) -> Credential:
-    name = session.role_arn.rpartition("/")[2]
-    part = session.role_arn.split(":")[1] or partition("")
+def session_principal(role_arn: str, name: str, account: str, role: Role | None) -> Principal:
+    """Return as whom a session acts.
+
+    Args:
+        role_arn: of its role.
+        name: of the session.
+        account: in which it acts.
+        role: None for one that nobody made.
+    """
+    role_name = role_arn.rpartition("/")[2]
+    part = role_arn.split(":")[1] or partition("")
     # A role that nobody made has no id, and no policy: its sessions may do nothing.
-    role_id = name if role is None else role.role_id
-    principal = Principal(
-        f"arn:{part}:sts::{session.account}:assumed-role/{name}/{session.name}",
-        session.account,
+    role_id = role_name if role is None else role.role_id
+    return Principal(
+        f"arn:{part}:sts::{account}:assumed-role/{role_name}/{name}",
+        account,
         "AssumedRole",
-        f"{role_id}:{session.name}",
-        role_arn=session.role_arn,
+        f"{role_id}:{name}",
+        role_arn=role_arn,
     )
+
+
+def _credential(session: _Session, role: Role | None, token: bytes) -> Credential:
+    principal = session_principal(session.role_arn, session.name, session.account, role)
     policies = () if role is None or role.policy is None else (parse_policy(role.policy),)
     return Credential(
         session.access_key_id, session.secret, principal, policies, token.decode(), session.expires_at
     )
 
 
-__all__ = ["SessionKeys", "Sessions"]
+__all__ = ["SessionKeys", "Sessions", "session_principal"]
