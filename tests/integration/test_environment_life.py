@@ -487,6 +487,7 @@ def test_variables_are_those_of_aws(tmp_path: Path) -> None:
             "SHLVL": "0",
             "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
             "AWS_ENDPOINT_URL_LAMBDA": "http://127.0.0.1:1",
+            "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1",
             "AWS_ENDPOINT_URL": "http://mine",
             "MINE": "é",
         }
