@@ -8,10 +8,10 @@ TEST_LIMIT := 780
 OLDEST_BOTOCORE := 1.43.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check pytest oldest coverage format docs bench clean
+.PHONY: help demo test check pytest oldest coverage conformance format docs bench clean
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## Install and do the main job: deploy a function, invoke it with boto3
 	@$(BIN)/python examples/demo.py
@@ -35,6 +35,9 @@ coverage: $(VENV)/.installed-dev ## All tests, and which lines they did not reac
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+conformance: $(VENV)/.installed-dev ## Run the clients of other languages against real servers (fifteen minutes)
+	$(BIN)/python -m conformance
 
 format: $(VENV)/.installed-dev ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix-only --quiet .

@@ -1,0 +1,1 @@
+"""Programs of many clients, one script, one table: see README.md."""
