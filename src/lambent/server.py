@@ -61,6 +61,7 @@ from lambent.invocation.provisioning import Provisioner
 from lambent.invocation.resolve import Resolver
 from lambent.invocation.sessions import Sessions
 from lambent.model.observer import AccountUse, Observer, ServerUse
+from lambent.observability.event_counts import EventCounts
 from lambent.observability.line_writer import LineHandler, LineWriter
 from lambent.observability.request_log import RequestLog
 from lambent.observability.stats import Report, Stats
@@ -141,12 +142,12 @@ async def serve(settings: Settings) -> None:
         clock = SystemClock()
         storage = await _open_storage(settings, clock, stack)
         doors = await Doors.bind(settings, storage.directory.root, stack)
-        stats = Stats(clock)
+        stats, event_counts = Stats(clock), EventCounts()
         execution = await _build_execution(settings, clock, storage, doors.internal_url, stats, stack)
         ready = asyncio.Event()
-        invocation = await _build_invocation(settings, clock, storage, execution, stats)
+        invocation = await _build_invocation(settings, clock, storage, execution, stats, event_counts)
         service, services = _build_service(
-            settings, clock, storage, execution, invocation, doors, stats, ready, stack
+            settings, clock, storage, execution, invocation, doors, stats, event_counts, ready, stack
         )
         await finish_unsettled(services)
         await invocation.deliveries.start()
@@ -280,7 +281,12 @@ async def _build_execution(
 
 
 async def _build_invocation(
-    settings: Settings, clock: Clock, storage: _Storage, execution: _Execution, stats: Stats
+    settings: Settings,
+    clock: Clock,
+    storage: _Storage,
+    execution: _Execution,
+    stats: Stats,
+    event_counts: EventCounts,
 ) -> _Invocation:
     tasks, pool = execution.tasks, execution.pool
     admission = Admission(settings.concurrency.account_limit, clock)
@@ -299,9 +305,12 @@ async def _build_invocation(
         tasks=tasks,
         retry_delays=settings.async_.retry_delays,
         retention_s=settings.async_.dead_letter_retention,
+        observer=event_counts,
     )
     authorizer = Authorizer(clock)
-    deliveries = _build_deliveries(settings, clock, storage, tasks, resolver, authorizer, dispatcher)
+    deliveries = _build_deliveries(
+        settings, clock, storage, tasks, resolver, authorizer, dispatcher, event_counts
+    )
     dispatcher.on_letter = deliveries.notice
     return _Invocation(admission, provisioner, resolver, authorizer, invoker, dispatcher, deliveries)
 
@@ -314,6 +323,7 @@ def _build_deliveries(
     resolver: Resolver,
     authorizer: Authorizer,
     dispatcher: Dispatcher,
+    event_counts: EventCounts,
 ) -> Deliveries:
     endpoint_url = settings.aws.endpoint_url
     is_checked = settings.auth.level == "sigv4"
@@ -331,6 +341,7 @@ def _build_deliveries(
         functions=functions,
         clock=clock,
         tasks=tasks,
+        observer=event_counts,
     )
 
 
@@ -342,6 +353,7 @@ def _build_service(
     invocation: _Invocation,
     doors: Doors,
     stats: Stats,
+    event_counts: EventCounts,
     ready: asyncio.Event,
     stack: AsyncExitStack,
 ) -> tuple[Service, Services]:
@@ -386,7 +398,7 @@ def _build_service(
             resolver=invocation.resolver,
             clock=clock,
         ),
-        queued_events=QueuedEvents(storage.events, clock),
+        queued_events=QueuedEvents(storage.events, clock, event_counts.counts),
         identities=Identities(store=storage.identities, clock=clock, account=account, region=region),
         faults=faults,
         admin_token=settings.server.admin_token,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.contract.rig import ACCOUNT, REGION
 
-from lambent.model.events import Backlog, DeadLetter, Event, Target
+from lambent.model.events import Backlog, DeadLetter, Event, Target, Waiting
 from lambent.model.functions import FunctionKey
 from lambent.storage.contracts import BacklogFull, EventQueue
 
@@ -134,6 +134,12 @@ class EventQueueContract(ABC):
             assert first.payload_bytes == 5
             assert await queue.queued(ACCOUNT, REGION, None, after=first.number, limit=1) == [second]
             assert await queue.queued(ACCOUNT, REGION, "f", after=0, limit=10) == [first, third]
+            assert sorted(await queue.summary(ACCOUNT, REGION), key=str) == [
+                Waiting(target("f", "live"), 1, 0, 100.0),
+                Waiting(target("f"), 1, 0, 100.0),
+                Waiting(target("g"), 0, 1, 100.0),
+            ]
+            assert await queue.summary(ACCOUNT, "sa-east-1") == []
             assert await queue.queued(ACCOUNT, "sa-east-1", None, after=0, limit=10) == []
             assert await queue.queued(ACCOUNT, REGION, "", after=0, limit=10) == []
 

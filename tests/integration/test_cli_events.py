@@ -389,3 +389,44 @@ def test_an_event_that_waits_for_its_next_attempt_shows_the_last_error(tmp_path:
         cancelled, _ = run(lambent, "events", "cancel", accepted, "--json")
         assert json.loads(cancelled) == [{"requestId": accepted, "function": name}]
         assert listed() == []
+
+
+def test_what_became_of_events_is_counted(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    with running_server(tmp_path, LAMBENT_ASYNC_RETRY_DELAYS="0,3600") as server:
+        client = server.client()
+        functions = Functions(client)
+        name, silent = functions(TELLING), functions(TELLING)
+        lambent = Command(tmp_path, server)
+        data_dir = str(server.data_dir)
+
+        def counts() -> dict[str, Any]:
+            found = json.loads(run(lambent, "events", "counts", "--data-dir", data_dir, "--json")[0])
+            return {each.pop("function"): each for each in found}
+
+        assert run(lambent, "events", "counts", "--data-dir", data_dir) == (
+            "",
+            "No function has had events.\n",
+        )
+        gate = tmp_path / "gate"
+        client.put_function_concurrency(FunctionName=silent, ReservedConcurrentExecutions=1)
+        accept(client, name, told.event())
+        accept(client, name, told.event(fails="so it is"))
+        accept(client, silent, told.event(gate=str(gate)))
+        accept(client, silent, told.event())
+        told.wait(4)
+        wait_for(lambda: counts()[name]["retried"] == 2)
+        shown = counts()
+        assert all(0 < one.pop("oldestSeconds") < 60 for one in shown.values())
+        nothing = dict.fromkeys(shown[name], 0)
+        assert shown == {
+            name: nothing | {"received": 2, "succeeded": 1, "retried": 2, "waiting": 1},
+            silent: nothing | {"received": 2, "running": 1, "waiting": 1},
+        }
+        table, _ = run(lambent, "events", "counts", "--data-dir", data_dir)
+        assert table.split()[:5] == ["FUNCTION", "RECEIVED", "RUNNING", "WAITING", "OLDEST"]
+        gate.touch()
+        client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+        accept(client, name, told.event())
+        wait_for(lambda: counts()[name]["dead"] == 1)
+        assert counts()[name]["dropped"] == 1

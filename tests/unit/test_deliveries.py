@@ -6,6 +6,7 @@ Source of the rules: docs/aws-behaviour.md, async 2.3, 2.4 and 2.7.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,8 @@ from lambent.invocation.delivery.functions import FunctionDestinations
 from lambent.invocation.delivery.sender import Sender, SenderDied
 from lambent.invocation.delivery.services import LETTERS_MAX, Outcome
 from lambent.model.events import DeadLetter
+from lambent.model.functions import FunctionKey
+from lambent.model.observer import Observer
 from lambent.storage.directory import DataDirectory
 from lambent.storage.event_queue import SqliteEventQueue
 from lambent.tasks import Tasks
@@ -52,6 +55,16 @@ class Services:
     @property
     def ids(self) -> list[str]:
         return [one for _, ids in self.sent for one in ids]
+
+
+class Counting(Observer):
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        self.seen = Counter[str]()
+
+    def event_happened(self, key: FunctionKey, what: str) -> None:
+        self.seen[what] += 1
 
 
 def was_asked(services: Services, times: int) -> bool:
@@ -182,6 +195,8 @@ def test_one_destination_that_fails_holds_no_other_up(tmp_path: Path) -> None:
 
 def test_a_letter_that_will_never_be_taken_is_dead_and_holds_no_other_up(tmp_path: Path) -> None:
     async def scenario(stage: Stage) -> None:
+        counted = Counting()
+        stage.deliveries._observer = counted
         stage.services.error = lambda _destination, name: (
             Outcome("too long", is_final=True) if name == "2" else Outcome()
         )
@@ -190,6 +205,7 @@ def test_a_letter_that_will_never_be_taken_is_dead_and_holds_no_other_up(tmp_pat
         await stage.wait_until_left("2")
         await stage.wait(lambda: not stage.deliveries._lines)
         (dead,) = await stage.left()
+        assert counted.seen == {"delivered": 2, "undeliverable": 1}
         assert (dead.state, dead.delivery_error, dead.destination) == ("dead", "too long", QUEUE)
         assert stage.deliveries.error_of(dead) == "too long"
         # Not tried again, by the next server either.

@@ -1,12 +1,15 @@
-"""``/_lambent/events``: events that wait or run, to be seen and cancelled.
+"""``/_lambent/events``: events that wait or run, to be seen, counted and cancelled.
 
 ::
 
     GET           ?function=&after=&limit=    {"events": […], "next": 57}
+    GET  /counts                              {"functions": […]}
     POST /cancel  {"requestIds": […]}         {"cancelled": […], "refused": […]}
 
 ``next`` is the ``after`` of the following page, null behind the last one. The elements of all
-lists are objects with ``requestId``.
+lists are objects with ``requestId``; those of ``functions`` have the counts of
+:meth:`lambent.model.observer.Observer.event_happened` since the server began, and ``waiting``,
+``running`` and ``oldestSeconds`` as they are now.
 
 Source: docs/aws-behaviour.md, async 2.7.
 """
@@ -14,7 +17,7 @@ Source: docs/aws-behaviour.md, async 2.7.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -24,9 +27,22 @@ from lambent.api.request import Request
 from lambent.clock import Clock
 from lambent.model.errors import InvalidParameterValueException, UnknownOperationException
 from lambent.model.events import QueuedEvent
+from lambent.model.functions import FunctionKey
 from lambent.storage.contracts import EventQueue
 
 _PAGE = 1000
+_NOTHING: Mapping[str, float] = {
+    "received": 0,
+    "waiting": 0,
+    "running": 0,
+    "oldestSeconds": 0.0,
+    "retried": 0,
+    "succeeded": 0,
+    "dropped": 0,
+    "dead": 0,
+    "delivered": 0,
+    "undeliverable": 0,
+}
 
 
 class _Chosen(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -38,8 +54,11 @@ class _Chosen(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 class QueuedEvents:
     """Answers for an account and region; the caller has been let in before."""
 
-    def __init__(self, queue: EventQueue, clock: Clock) -> None:
+    def __init__(
+        self, queue: EventQueue, clock: Clock, counts: Callable[[], Mapping[FunctionKey, Mapping[str, int]]]
+    ) -> None:
         self._queue = queue
+        self._counts = counts
         self._clock = clock
 
     async def answer(
@@ -60,6 +79,8 @@ class QueuedEvents:
         match request.method, rest:
             case b"GET", b"":
                 return await self._list(place, query)
+            case b"GET", b"counts":
+                return await self._count(*place)
             case b"POST", b"cancel":
                 return await self._cancel(place, request.body)
         raise UnknownOperationException(status=405)
@@ -71,6 +92,20 @@ class QueuedEvents:
         now = self._clock.now()
         following = found[-1].number if len(found) == limit else None
         return json.dumps({"events": [_describe(one, now) for one in found], "next": following}).encode()
+
+    async def _count(self, account: str, region: str) -> bytes:
+        now = self._clock.now()
+        functions: dict[str, dict[str, Any]] = {}
+        for key, counts in self._counts().items():
+            if (key.account, key.region) == (account, region):
+                functions[key.name] = {**_NOTHING, **counts}
+        for target, waiting, running, oldest in await self._queue.summary(account, region):
+            function = functions.setdefault(target.key.name, dict(_NOTHING))
+            function["waiting"] += waiting
+            function["running"] += running
+            function["oldestSeconds"] = max(function["oldestSeconds"], now - oldest)
+        shown = [{"function": name, **function} for name, function in sorted(functions.items())]
+        return json.dumps({"functions": shown}).encode()
 
     async def _cancel(self, place: tuple[str, str], body: bytes) -> bytes:
         try:

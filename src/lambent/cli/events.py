@@ -12,12 +12,25 @@ from lambent.cli.endpoint import Endpoint, data_dir_option, server_options
 from lambent.cli.output import CommandError, json_option, note, warn, write_json, write_result, write_table
 
 _PATH = "/_lambent/events"
+_COUNTS = (
+    "received",
+    "running",
+    "waiting",
+    "oldestSeconds",
+    "retried",
+    "succeeded",
+    "dropped",
+    "dead",
+    "delivered",
+    "undeliverable",
+)
+_COUNT_COLUMNS = {"oldestSeconds": "OLDEST"}
 _COLUMNS = ("REQUEST ID", "FUNCTION", "STATE", "ATTEMPT", "AGE", "DUE", "LAST ERROR")
 
 
 @click.group()
 def events() -> None:
-    """See events that wait or run, and cancel what waits."""
+    """See and count events, and cancel what waits."""
 
 
 @events.command("list")
@@ -37,6 +50,26 @@ def list_events(function: str | None, as_json: bool, endpoint: Endpoint) -> None
         write_table(_COLUMNS, [_row(event) for event in queued])
     else:
         note("No event waits or runs.")
+
+
+@events.command("counts")
+@data_dir_option
+@json_option
+@server_options
+def counts(as_json: bool, endpoint: Endpoint) -> None:
+    """Show for each function what became of its events since the server began, and what waits.
+
+    Dropped are those that failed for good; dead are those of them that nobody else hears of.
+    With --json: an array of objects.
+    """
+    functions = endpoint.control_json(f"{_PATH}/counts")["functions"]
+    if as_json:
+        write_json(functions)
+    elif functions:
+        rows = [(each["function"], *(_counted(each, name) for name in _COUNTS)) for each in functions]
+        write_table(("FUNCTION", *(_COUNT_COLUMNS.get(name, name.upper()) for name in _COUNTS)), rows)
+    else:
+        note("No function has had events.")
 
 
 @events.command("cancel")
@@ -60,6 +93,10 @@ def cancel(request_ids: tuple[str, ...], as_json: bool, endpoint: Endpoint) -> N
         for each in answer["refused"]:
             warn(f"{each['requestId']}: {each['message']}")
         raise CommandError(f"{len(answer['refused'])} could not be cancelled.")
+
+
+def _counted(function: Mapping[str, Any], name: str) -> str:
+    return f"{function[name]:.0f} s" if name == "oldestSeconds" else str(function[name])
 
 
 def _queued(endpoint: Endpoint, function: str | None) -> Iterator[dict[str, Any]]:

@@ -45,6 +45,7 @@ from lambent.model.errors import (
 from lambent.model.events import Condition, DeadLetter, Event, EventInvokeConfig, Target
 from lambent.model.functions import LATEST, FunctionVersion
 from lambent.model.invocations import Invocation, InvocationResult
+from lambent.model.observer import SILENT, Observer
 from lambent.storage.contracts import Change, EventQueue, FunctionStore, StorageFailed, TakenEvent
 from lambent.tasks import Tasks
 
@@ -117,6 +118,7 @@ class Dispatcher:
     Args:
         retry_delays: seconds after the first and the second error of a function.
         retention_s: how long dead letters are kept.
+        observer: told what becomes of events.
         draw: as for the API: which version of an alias with weights runs.
     """
 
@@ -132,8 +134,10 @@ class Dispatcher:
         tasks: Tasks,
         retry_delays: Sequence[float],
         retention_s: float,
+        observer: Observer = SILENT,
         draw: Callable[[], float] = random.random,
     ) -> None:
+        self._observer = observer
         self._queue = queue
         self._store = store
         self._resolver = resolver
@@ -195,6 +199,7 @@ class Dispatcher:
 
     def notice(self, event: Event) -> None:
         """Take note of an event that came into the queue by another way."""
+        self._observer.event_happened(event.target.key, "received")
         self._add(event, event.accepted_at)
 
     def _accepted(self, event: Event, stored: asyncio.Future[None]) -> None:
@@ -484,6 +489,7 @@ class Dispatcher:
                 # Halves of surrogate pairs can be in JSON and nowhere else.
                 error = message_of(result)[:_ERROR_CHARACTERS].encode("utf-8", "replace").decode()
                 await self._put_back(taken, dataclasses.replace(event, last_error=error), due)
+                self._observer.event_happened(event.target.key, "retried")
                 return
             condition = Condition.EVENT_AGE_EXCEEDED
         letters = end_of(
@@ -495,13 +501,14 @@ class Dispatcher:
             executed_version=version.version,
             result=result,
         )
-        await self._finish(taken, letters)
+        await self._finish(taken, letters, condition)
 
     async def _give_up(self, taken: TakenEvent, condition: Condition, *, error: str) -> None:
         """End an event that is not run again."""
         event = taken.event
         config, queue = await self._config(event.target), await self._dead_letter_queue(event)
-        await self._finish(taken, end_of(event, condition, config, queue, now=self._clock.now(), error=error))
+        letters = end_of(event, condition, config, queue, now=self._clock.now(), error=error)
+        await self._finish(taken, letters, condition)
 
     # -- what must be written
 
@@ -509,9 +516,14 @@ class Dispatcher:
         await self._write(lambda: self._queue.release(taken, event, due), event)
         self._add(event, due)
 
-    async def _finish(self, taken: TakenEvent, letters: Sequence[DeadLetter]) -> None:
+    async def _finish(self, taken: TakenEvent, letters: Sequence[DeadLetter], condition: Condition) -> None:
         await self._write(lambda: self._queue.finish(taken, letters), taken.event)
+        key = taken.event.target.key
+        is_success = condition is Condition.SUCCESS
+        self._observer.event_happened(key, "succeeded" if is_success else "dropped")
         for letter in letters:
+            if letter.state == "dead":
+                self._observer.event_happened(key, "dead")
             self.on_letter(letter)
 
     async def _write(self, write: Callable[[], object], event: Event) -> None:

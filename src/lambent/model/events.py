@@ -73,6 +73,21 @@ class QueuedEvent(NamedTuple):
     is_running: bool
 
 
+class Waiting(NamedTuple):
+    """How many events there are for a target.
+
+    Attributes:
+        waiting: that nobody has taken.
+        running: that somebody has.
+        oldest: when the first of all was accepted, seconds since the epoch.
+    """
+
+    target: Target
+    waiting: int
+    running: int
+    oldest: float
+
+
 class Condition(StrEnum):
     """Why an event came to its end. Source: docs/aws-behaviour.md, async 2.3 and 2.7."""
 

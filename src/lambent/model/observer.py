@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lambent.model.functions import FunctionVersion
+from lambent.model.functions import FunctionKey, FunctionVersion
 from lambent.model.invocations import Caller
 
 NOBODY = Caller("", "")
@@ -65,6 +65,17 @@ class Observer:
             version: the document of the version that would have run.
             reason: the ``Reason`` that the caller is told.
             limit: whose limit it is, ``account`` or ``machine``.
+        """
+
+    def event_happened(self, key: FunctionKey, what: str) -> None:
+        """Take note of something in the life of an event.
+
+        Args:
+            key: the function that it is for.
+            what: ``received`` (also a redriven one); ``retried`` after an error of the function;
+                ``succeeded``; ``dropped`` when it failed for good, and ``dead`` as well when nobody
+                else wants to hear of that; ``delivered`` and ``undeliverable`` of what was to be
+                sent about it.
         """
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
-from lambent.model.events import Backlog, DeadLetter, Event, EventInvokeConfig, QueuedEvent, Target
+from lambent.model.events import Backlog, DeadLetter, Event, EventInvokeConfig, QueuedEvent, Target, Waiting
 from lambent.model.functions import LATEST, Alias, CodePackage, FunctionHead, FunctionKey
 from lambent.model.provisioned import ProvisionedConfig
 
@@ -472,6 +472,10 @@ class EventQueue(Protocol):
         self, account: str, region: str, name: str | None, *, after: int, limit: int
     ) -> list[QueuedEvent]:
         """Return events that wait or run with their numbers above ``after``, oldest first."""
+        ...
+
+    async def summary(self, account: str, region: str) -> list[Waiting]:
+        """Return how many events wait and run, by target."""
         ...
 
     async def cancel(self, account: str, region: str, request_id: str) -> Event | None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
-from lambent.model.events import Backlog, DeadLetter, Event, QueuedEvent, Target
+from lambent.model.events import Backlog, DeadLetter, Event, QueuedEvent, Target, Waiting
 from lambent.model.functions import FunctionKey
 from lambent.storage.ballast import Ballast
 from lambent.storage.contracts import BacklogFull, StorageFailed, TakenEvent
@@ -189,6 +189,14 @@ class SqliteEventQueue:
         return [
             QueuedEvent(number, _event(_target(target), document, b""), size, due, bool(is_taken))
             for number, target, due, document, size, is_taken in rows
+        ]
+
+    async def summary(self, account: str, region: str) -> list[Waiting]:
+        """Return how many events wait and run, by target."""
+        rows = await self._database.scan(_SQL["summary"], (_place(account, region, None),))
+        return [
+            Waiting(_target(target), total - running, running, oldest)
+            for target, total, running, oldest in rows
         ]
 
     async def cancel(self, account: str, region: str, request_id: str) -> Event | None:

@@ -26,6 +26,7 @@ from lambent.invocation.delivery.messages import service_of
 from lambent.invocation.delivery.sender import Sender, SenderDied
 from lambent.invocation.delivery.services import LETTERS_MAX, Outcome
 from lambent.model.events import DeadLetter
+from lambent.model.observer import SILENT, Observer
 from lambent.storage.contracts import EventQueue, StorageFailed
 from lambent.tasks import Tasks
 
@@ -64,6 +65,7 @@ class Deliveries:
     Args:
         sender: calls other services; None where none is to be called.
         functions: for destinations that are functions.
+        observer: told of each letter that was taken, or never will be.
     """
 
     def __init__(
@@ -74,7 +76,9 @@ class Deliveries:
         functions: FunctionDestinations,
         clock: Clock,
         tasks: Tasks,
+        observer: Observer = SILENT,
     ) -> None:
+        self._observer = observer
         self._queue = queue
         self._sender = sender
         self._functions = functions
@@ -184,9 +188,12 @@ class Deliveries:
         if taken and service_of(destination) != "lambda":
             await self._queue.delivered(taken)
         for (number, letter), outcome in zip(batch, outcomes, strict=True):
-            if outcome.is_final:
+            if not outcome.error:
+                self._observer.event_happened(letter.function, "delivered")
+            elif outcome.is_final:
                 _logger.warning("%s will never take %s: %s", destination, letter.request_id, outcome.error)
                 await self._queue.undeliverable(number, outcome.error)
+                self._observer.event_happened(letter.function, "undeliverable")
 
     async def _send(self, destination: str, batch: Sequence[_Numbered]) -> Sequence[Outcome]:
         if service_of(destination) == "lambda":

@@ -41,6 +41,14 @@ DELETE FROM taken;
 -- name: backlogs
 SELECT target, count(*), min(due) FROM events GROUP BY target;
 
+-- name: summary
+SELECT target, total, running, (SELECT json_extract(document, '$.accepted_at') FROM events WHERE sequence = oldest)
+FROM (
+    SELECT target, count(*) AS total, count(taken.sequence) AS running, min(events.sequence) AS oldest
+    FROM events INDEXED BY events_due LEFT JOIN taken USING (sequence)
+    WHERE substr(target, 1, length(?1)) = ?1 GROUP BY target
+);
+
 -- name: queued
 SELECT events.sequence, target, due, document, length(payload), taken.sequence IS NOT NULL
 FROM events LEFT JOIN taken USING (sequence)
