@@ -26,10 +26,9 @@ from tests.integration.conftest import ROLE, RUNTIME, RunningServer, pack, runni
 from tests.properties.api_requests import KEPT, PASSING, Drawn, operations, requests
 from tests.properties.fuzzed import EXAMPLES, fuzzed
 
-from lambent.api.event_stream import CONTENT_TYPE
 from lambent.api.invoke import SERVED as SERVED_BY_INVOKE
 from lambent.api.operations import OPERATIONS
-from lambent.wire.eventstream import Decoder
+from lambent.wire.eventstream import CONTENT_TYPE, Decoder
 
 SERVED = sorted({*SERVED_BY_INVOKE, *OPERATIONS})
 UNSERVED = sorted(set(operations()) - set(SERVED))

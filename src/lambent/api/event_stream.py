@@ -1,10 +1,5 @@
 """A whole answer as the event stream of InvokeWithResponseStream.
 
-::
-
-    PayloadChunk     the function's bytes, as many chunks as they fill; none if it failed
-    InvokeComplete   {"ErrorCode", "ErrorDetails", "LogResult"}, each where it applies
-
 Source: docs/aws-behaviour.md, invoke 1.5.
 """
 
@@ -16,22 +11,10 @@ from collections.abc import Iterator
 import msgspec
 
 from lambent.model.invocations import InvocationResult
-from lambent.wire.eventstream import encode, encode_headers
+from lambent.wire.eventstream import CHUNK, COMPLETE, encode
 
-CONTENT_TYPE = "application/vnd.amazon.eventstream"
 CHUNK_BYTES = 65_536
 """Of the payload, in each chunk but the last."""
-
-_CHUNK = encode_headers(
-    {
-        ":message-type": "event",
-        ":event-type": "PayloadChunk",
-        ":content-type": "application/octet-stream",
-    }
-)
-_COMPLETE = encode_headers(
-    {":message-type": "event", ":event-type": "InvokeComplete", ":content-type": "application/json"}
-)
 
 
 class _Failure(msgspec.Struct, rename="camel"):
@@ -45,14 +28,14 @@ def messages(result: InvocationResult) -> Iterator[bytes]:
     payload = memoryview(result.payload)
     if result.function_error is None:
         for at in range(0, len(payload), CHUNK_BYTES):
-            yield encode(_CHUNK, payload[at : at + CHUNK_BYTES])
+            yield encode(CHUNK, payload[at : at + CHUNK_BYTES])
     complete = {}
     if result.function_error is not None:
         complete["ErrorCode"] = _error_type(result.payload) or result.function_error
         complete["ErrorDetails"] = result.payload.decode("utf-8", "replace")
     if result.log_tail is not None:
         complete["LogResult"] = base64.b64encode(result.log_tail).decode()
-    yield encode(_COMPLETE, msgspec.json.encode(complete))
+    yield encode(COMPLETE, msgspec.json.encode(complete))
 
 
 def _error_type(payload: bytes) -> str:

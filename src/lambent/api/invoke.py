@@ -23,7 +23,7 @@ from lambent.api.access import invoke_access
 from lambent.api.answers import Answers
 from lambent.api.call import Call
 from lambent.api.codec import Codec
-from lambent.api.event_stream import CHUNK_BYTES, CONTENT_TYPE, messages
+from lambent.api.event_stream import CHUNK_BYTES, messages
 from lambent.api.faults import Faults
 from lambent.api.large_events import SMALL_EVENT_BYTES, LargeEventCheck
 from lambent.api.payload import check_client_context, check_event
@@ -48,6 +48,7 @@ from lambent.model.invocations import Invocation, InvocationResult
 from lambent.model.policies import Policy
 from lambent.storage.contracts import BacklogFull
 from lambent.tasks import Tasks
+from lambent.wire.eventstream import CONTENT_TYPE
 from lambent.wire.headers import lineage_of, render_trace
 
 SERVED = {

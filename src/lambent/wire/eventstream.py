@@ -13,6 +13,11 @@ Lambda sends values of type 7 alone, text with its length as u16 before it; valu
 other types are read too. :func:`encode` writes a message, :class:`Decoder` reads a stream
 as it arrives.
 
+The messages of InvokeWithResponseStream, whose headers stand at the end of this file::
+
+    PayloadChunk     the function's bytes, as many chunks as they fill; none if it failed
+    InvokeComplete   {"ErrorCode", "ErrorDetails", "LogResult"}, each where it applies
+
 Source: docs/aws-behaviour.md, invoke 1.5.
 """
 
@@ -24,6 +29,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
+CONTENT_TYPE = "application/vnd.amazon.eventstream"
 MAX_MESSAGE_BYTES = 16 << 20
 """Longer messages are none: some decoders of the SDKs refuse them, so does this one."""
 
@@ -151,3 +157,15 @@ def _cut(head: bytes, at: int, length: int) -> tuple[bytes, int]:
     if at + length > len(head):
         raise IndexError("one is longer than all of them together")
     return head[at : at + length], at + length
+
+
+CHUNK = encode_headers(
+    {
+        ":message-type": "event",
+        ":event-type": "PayloadChunk",
+        ":content-type": "application/octet-stream",
+    }
+)
+COMPLETE = encode_headers(
+    {":message-type": "event", ":event-type": "InvokeComplete", ":content-type": "application/json"}
+)

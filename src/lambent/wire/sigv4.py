@@ -215,8 +215,9 @@ def sign(
     added = {b"x-amz-date": timestamp.encode()}
     if keys.token is not None:
         added[b"x-amz-security-token"] = keys.token.encode()
-    signed = SignedHeaders(b";".join(sorted({**headers, **added})))
-    signature = _sign(method, target, {**headers, **added}, body_hash, signed, keys, scope, timestamp)
+    every = {**headers, **added}
+    signed = _signed_headers(b";".join(sorted(every)))
+    signature = _sign(method, target, every, body_hash, signed, keys, scope, timestamp)
     added[b"authorization"] = b"%b Credential=%b/%b, SignedHeaders=%b, Signature=%b" % (
         ALGORITHM,
         keys.access_key_id.encode(),
@@ -268,9 +269,18 @@ def _sign(
     path, _, query = target.partition(b"?")
     parts = [part.partition(b"=")[::2] for part in query.split(b"&")] if query else []
     canonical = signed.canonical_request(
-        method, _encode_again(normalize_path(path)), _join_sorted(parts), headers, body_hash
+        method, _canonical_path(path), _join_sorted(parts), headers, body_hash
     )
     return sign_canonical(signing_key(keys.secret, scope), timestamp.encode(), str(scope).encode(), canonical)
+
+
+# Who signs calls a few operations of a few functions again and again.
+_signed_headers = lru_cache(256)(SignedHeaders)
+
+
+@lru_cache(256)
+def _canonical_path(path: bytes) -> bytes:
+    return _encode_again(normalize_path(path))
 
 
 def _join_sorted(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
