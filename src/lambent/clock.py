@@ -6,9 +6,11 @@ linter forbids it), so that tests move time instead of waiting for it.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Clock(Protocol):
@@ -35,6 +37,9 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         """Sleep in real time."""
+        # Who has no event loop, as the synchronous client, does not wait for its import.
+        import asyncio  # noqa: PLC0415
+
         await asyncio.sleep(seconds)
 
 
@@ -55,6 +60,8 @@ class ManualClock:
 
     async def sleep(self, seconds: float) -> None:
         """Return when the clock has been advanced far enough."""
+        import asyncio  # noqa: PLC0415
+
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sleepers.append((self._now + seconds, woken))
         await woken

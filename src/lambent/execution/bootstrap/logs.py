@@ -197,12 +197,16 @@ class _LevelHandler(_Handler):
         self.log_sink.log(text, frame_type)
 
 
-class _TextFormatter(logging.Formatter):
+class TextFormatter(logging.Formatter):
+    """Formats records as AWS's runtime does unless JSON is asked for."""
+
     def __init__(self, paths: TaskPaths) -> None:
+        """Show files of the function as ``paths`` does."""
         super().__init__(_TEXT_FORMAT, _TEXT_DATE)
         self._paths = paths
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """Return a stack trace with its files as AWS would show them."""
         return self._paths.shown_trace(super().formatException(ei))
 
 
@@ -283,7 +287,7 @@ class FunctionLog:
         logging.Formatter.converter = time.gmtime
         root = logging.getLogger()
         handler = (_LevelHandler if self._is_json or self._level else _Handler)(self._sink)
-        handler.setFormatter((_JsonFormatter if self._is_json else _TextFormatter)(self._paths))
+        handler.setFormatter((_JsonFormatter if self._is_json else TextFormatter)(self._paths))
         if self._level in logging._nameToLevel:
             root.setLevel(self._level)
         handler.addFilter(self.invocation)

@@ -1,0 +1,1 @@
+"""What tests of the client run against besides a real server."""
