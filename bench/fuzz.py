@@ -16,7 +16,9 @@ import sys
 from collections.abc import Sequence
 
 TESTS = (
+    "tests/integration/test_client_faults.py",
     "tests/properties/test_api_fuzz.py",
+    "tests/properties/test_client_signatures.py",
     "tests/properties/test_connection_fuzz.py",
     "tests/properties/test_sigv4.py",
     "tests/properties/test_versions_model.py",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from bench.cases import (
     admission,
+    client,
     cold_start,
     cpu,
     create,
@@ -38,4 +39,5 @@ CASES: dict[str, Callable[[Options], list[Figure]]] = {
     "signature": signature.run,
     "signed": signed.run,
     "events": events.run,
+    "client": client.run,
 }
