@@ -142,12 +142,12 @@ async def serve(settings: Settings) -> None:
         clock = SystemClock()
         storage = await _open_storage(settings, clock, stack)
         doors = await Doors.bind(settings, storage.directory.root, stack)
-        stats, event_counts = Stats(clock), EventCounts()
-        execution = await _build_execution(settings, clock, storage, doors.internal_url, stats, stack)
+        counts = _Counts(Stats(clock), EventCounts())
+        execution = await _build_execution(settings, clock, storage, doors.internal_url, counts.stats, stack)
         ready = asyncio.Event()
-        invocation = await _build_invocation(settings, clock, storage, execution, stats, event_counts)
+        invocation = await _build_invocation(settings, clock, storage, execution, counts)
         service, services = _build_service(
-            settings, clock, storage, execution, invocation, doors, stats, event_counts, ready, stack
+            settings, clock, storage, execution, invocation, doors, counts, ready, stack
         )
         await finish_unsettled(services)
         await invocation.deliveries.start()
@@ -174,6 +174,12 @@ async def serve(settings: Settings) -> None:
         await invocation.deliveries.stop()
         await doors.send_what_is_owed(clock, max(end - clock.monotonic(), _LAST_ANSWERS_S))
         doors.close_connections()
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    stats: Stats
+    events: EventCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +291,7 @@ async def _build_invocation(
     clock: Clock,
     storage: _Storage,
     execution: _Execution,
-    stats: Stats,
-    event_counts: EventCounts,
+    counts: _Counts,
 ) -> _Invocation:
     tasks, pool = execution.tasks, execution.pool
     admission = Admission(settings.concurrency.account_limit, clock)
@@ -294,7 +299,7 @@ async def _build_invocation(
     provisioner = Provisioner(storage.functions, admission, pool, tasks)
     await provisioner.start()
     resolver = Resolver(storage.functions, tasks, pool.retire)
-    invoker = Invoker(admission, pool, stats)
+    invoker = Invoker(admission, pool, counts.stats)
     dispatcher = Dispatcher(
         queue=storage.events,
         store=storage.functions,
@@ -305,11 +310,11 @@ async def _build_invocation(
         tasks=tasks,
         retry_delays=settings.async_.retry_delays,
         retention_s=settings.async_.dead_letter_retention,
-        observer=event_counts,
+        observer=counts.events,
     )
     authorizer = Authorizer(clock)
     deliveries = _build_deliveries(
-        settings, clock, storage, tasks, resolver, authorizer, dispatcher, event_counts
+        settings, clock, storage, tasks, resolver, authorizer, dispatcher, counts.events
     )
     dispatcher.on_letter = deliveries.notice
     return _Invocation(admission, provisioner, resolver, authorizer, invoker, dispatcher, deliveries)
@@ -352,8 +357,7 @@ def _build_service(
     execution: _Execution,
     invocation: _Invocation,
     doors: Doors,
-    stats: Stats,
-    event_counts: EventCounts,
+    counts: _Counts,
     ready: asyncio.Event,
     stack: AsyncExitStack,
 ) -> tuple[Service, Services]:
@@ -370,40 +374,13 @@ def _build_service(
         can_deliver=settings.aws.endpoint_url is not None,
     )
     answers = Answers(clock)
-    account, region = settings.server.account, settings.server.region
     request_log = RequestLog(clock)
     stack.callback(request_log.close)
     large_events = LargeEventCheck()
     stack.callback(large_events.close)
     faults = Faults(functions=storage.functions, clock=clock, tasks=execution.tasks, draw=random.random)
-    report = Report(
-        stats=stats,
-        clock=clock,
-        environments=execution.pool.usage,
-        accounts=lambda: _account_use(invocation.admission),
-        server=lambda: ServerUse(execution.machine_limit, doors.connections, doors.buffered_bytes),
-    )
-    controls = Controls(
-        services=services,
-        logs=storage.logs,
-        answers=answers,
-        clock=clock,
-        runtimes={name: found.text_version for name, found in execution.runtimes.interpreters.items()},
-        is_ready=ready.is_set,
-        stats=report.make,
-        dead_letters=DeadLetters(
-            queue=storage.events,
-            dispatcher=invocation.dispatcher,
-            deliveries=invocation.deliveries,
-            resolver=invocation.resolver,
-            clock=clock,
-        ),
-        queued_events=QueuedEvents(storage.events, clock, event_counts.counts),
-        identities=Identities(store=storage.identities, clock=clock, account=account, region=region),
-        faults=faults,
-        admin_token=settings.server.admin_token,
-        account=account,
-        region=region,
+    controls = _build_controls(
+        settings, clock, storage, execution, invocation, doors, counts, ready, services, answers, faults
     )
     service = Service(
         answers=answers,
@@ -431,6 +408,51 @@ def _build_service(
         scheme=doors.scheme,
     )
     return service, services
+
+
+def _build_controls(
+    settings: Settings,
+    clock: Clock,
+    storage: _Storage,
+    execution: _Execution,
+    invocation: _Invocation,
+    doors: Doors,
+    counts: _Counts,
+    ready: asyncio.Event,
+    services: Services,
+    answers: Answers,
+    faults: Faults,
+) -> Controls:
+    account, region = settings.server.account, settings.server.region
+    report = Report(
+        stats=counts.stats,
+        clock=clock,
+        environments=execution.pool.usage,
+        accounts=lambda: _account_use(invocation.admission),
+        server=lambda: ServerUse(execution.machine_limit, doors.connections, doors.buffered_bytes),
+    )
+    return Controls(
+        services=services,
+        logs=storage.logs,
+        answers=answers,
+        clock=clock,
+        runtimes={name: found.text_version for name, found in execution.runtimes.interpreters.items()},
+        is_ready=ready.is_set,
+        stats=report.make,
+        dead_letters=DeadLetters(
+            queue=storage.events,
+            dispatcher=invocation.dispatcher,
+            deliveries=invocation.deliveries,
+            resolver=invocation.resolver,
+            clock=clock,
+        ),
+        queued_events=QueuedEvents(storage.events, clock, counts.events.counts),
+        identities=Identities(store=storage.identities, clock=clock, account=account, region=region),
+        faults=faults,
+        admin_token=settings.server.admin_token,
+        account=account,
+        region=region,
+    )
 
 
 def _account_use(admission: Admission) -> list[AccountUse]:

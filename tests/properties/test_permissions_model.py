@@ -82,7 +82,7 @@ def test_every_policy_is_what_the_rules_say(client: Any) -> None:
         def __init__(self) -> None:
             super().__init__(client)
 
-    run_state_machine_as_test(Bound, settings=fuzzed(25, steps=25))
+    run_state_machine_as_test(Bound, settings=fuzzed(12, steps=25))
 
 
 def compact(value: Any) -> str:
