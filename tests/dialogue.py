@@ -6,7 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from lambent.api.connection import Connection, Exchange, Listener
+from lambent.api.connection import Connection, Listener
+from lambent.api.exchange import Exchange
 from lambent.api.request import Request
 from lambent.model.errors import ServiceError
 

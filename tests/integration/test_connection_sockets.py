@@ -12,7 +12,8 @@ import pytest
 import trustme
 import uvloop
 
-from lambent.api.connection import LINGER_S, UNREAD_S, Exchange, Listener
+from lambent.api.connection import LINGER_S, UNREAD_S, Listener
+from lambent.api.exchange import Exchange
 from lambent.api.request import Request
 from lambent.clock import ManualClock
 from tests.dialogue import Handler

@@ -21,7 +21,8 @@ from tests.properties.fuzzed import EXAMPLES, fuzzed
 from tests.properties.raw_requests import pieces, sizes, streams
 
 from lambent.api.answers import Answers
-from lambent.api.connection import Exchange, Listener
+from lambent.api.connection import Listener
+from lambent.api.exchange import Exchange
 from lambent.api.request import Request
 from lambent.clock import ManualClock
 from lambent.model.errors import RequestEntityTooLargeException, ServiceError

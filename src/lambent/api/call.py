@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lambent.api.connection import Exchange
+from lambent.api.exchange import Exchange
 from lambent.api.request import Request
 from lambent.model.invocations import Caller
 

@@ -17,8 +17,8 @@ import msgspec
 
 from lambent import __version__
 from lambent.api.answers import Answers
-from lambent.api.connection import Exchange
 from lambent.api.dead_letters import DeadLetters
+from lambent.api.exchange import Exchange
 from lambent.api.faults import Faults
 from lambent.api.identities import Identities
 from lambent.api.queued_events import QueuedEvents

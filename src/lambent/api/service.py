@@ -17,8 +17,8 @@ from lambent.api.answers import Answers
 from lambent.api.authenticate import Authenticator
 from lambent.api.call import Call
 from lambent.api.codec import Codec
-from lambent.api.connection import Exchange
 from lambent.api.controls import Controls
+from lambent.api.exchange import Exchange
 from lambent.api.faults import Faults
 from lambent.api.invoke import SERVED, InvokeOperation
 from lambent.api.large_events import LargeEventCheck
