@@ -186,7 +186,7 @@ def check_server(server: RunningServer) -> None:
 def test_every_request_to_an_operation_is_answered_and_some_succeed(caller: Caller, operation: str) -> None:
     answers: Counter[int] = Counter()
 
-    @fuzzed(120)
+    @fuzzed(60)
     @given(drawn=requests(operation))
     def ask(drawn: Drawn) -> None:
         answer = caller.send(drawn)
@@ -200,7 +200,7 @@ def test_every_request_to_an_operation_is_answered_and_some_succeed(caller: Call
 
 @pytest.mark.timeout(0 if EXAMPLES else 120)
 def test_requests_to_all_operations_in_any_order_are_answered(caller: Caller) -> None:
-    @fuzzed(400)
+    @fuzzed(200)
     @given(drawn=st.sampled_from(SERVED).flatmap(requests))
     def ask(drawn: Drawn) -> None:
         check(drawn, caller.send(drawn))
@@ -211,7 +211,7 @@ def test_requests_to_all_operations_in_any_order_are_answered(caller: Caller) ->
 
 @pytest.mark.timeout(0 if EXAMPLES else 120)
 def test_every_request_to_what_is_not_served_is_refused(caller: Caller) -> None:
-    @fuzzed(200)
+    @fuzzed(100)
     @given(drawn=st.sampled_from(UNSERVED).flatmap(requests))
     def ask(drawn: Drawn) -> None:
         answer = caller.send(drawn)

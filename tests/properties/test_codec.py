@@ -205,7 +205,7 @@ def members_of(data: st.DataObject, operation: str, direction: str) -> dict[str,
 
 relaxed = settings(
     deadline=None,
-    max_examples=8,
+    max_examples=5,
     suppress_health_check=[
         HealthCheck.too_slow,
         HealthCheck.filter_too_much,
