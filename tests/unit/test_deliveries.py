@@ -16,7 +16,7 @@ from tests.contract.event_queue import event, letter
 from tests.contract.rig import ACCOUNT, REGION
 
 from lambent.clock import ManualClock
-from lambent.invocation.delivery.deliveries import Deliveries
+from lambent.invocation.delivery.deliveries import Deliveries, wait_s
 from lambent.invocation.delivery.functions import FunctionDestinations
 from lambent.invocation.delivery.sender import Sender, SenderDied
 from lambent.invocation.delivery.services import LETTERS_MAX, Outcome
@@ -251,3 +251,7 @@ def test_nothing_is_sent_once_the_server_stops(tmp_path: Path) -> None:
         assert (stage.services.sent, [one.request_id for one in await stage.left()]) == ([], ["1"])
 
     play(tmp_path, scenario)
+
+
+def test_a_destination_may_fail_for_as_long_as_letters_are_kept() -> None:
+    assert [wait_s(failures) for failures in (0, 1, 5, 6, 100, 50_000)] == [1, 2, 32, 60, 60, 60]

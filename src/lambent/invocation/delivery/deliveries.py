@@ -135,7 +135,7 @@ class Deliveries:
                 line.has_more = False
                 if not await self._deliver_all(line):
                     line.has_more = True
-                    await self._clock.sleep(min(_WAIT_MAX_S, 2.0**line.failures))
+                    await self._clock.sleep(wait_s(line.failures))
                     line.failures += 1
         finally:
             del self._lines[line.destination]
@@ -206,10 +206,20 @@ class Deliveries:
             return [Outcome(str(error))] * len(batch)
 
 
+def wait_s(failures: int) -> float:
+    """Return for how long a destination is left alone that has failed once more.
+
+    Args:
+        failures: before that, in a row.
+    """
+    # The power alone would be more than a number can be after a day.
+    return min(_WAIT_MAX_S, 2.0 ** min(failures, 10))
+
+
 def _fail(line: _Line, error: str) -> None:
     if error != line.error:
         _logger.warning("letters for %s wait: %s", line.destination, error)
     line.error = error
 
 
-__all__ = ["Deliveries"]
+__all__ = ["Deliveries", "wait_s"]
