@@ -112,8 +112,8 @@ class Stage:
             await self.wait(lambda: condition() or bool(self.clock._sleepers))
             if condition():
                 return seconds
-            self.clock.advance(0.5)
-            seconds += 0.5
+            self.clock.advance(1)
+            seconds += 1
             await asyncio.sleep(0)
 
     async def wait_until_left(self, *request_ids: str) -> None:
