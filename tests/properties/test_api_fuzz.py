@@ -186,7 +186,7 @@ def check_server(server: RunningServer) -> None:
 def test_every_request_to_an_operation_is_answered_and_some_succeed(caller: Caller, operation: str) -> None:
     answers: Counter[int] = Counter()
 
-    @fuzzed(60)
+    @fuzzed(120)
     @given(drawn=requests(operation))
     def ask(drawn: Drawn) -> None:
         answer = caller.send(drawn)
