@@ -34,8 +34,8 @@ T = TypeVar("T")
 _Row: TypeAlias = tuple[object, ...]
 
 _SQL = load_statements("events")
-# Fast, but not for texts that a function made: they may hold half of a surrogate pair.
 _encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
+_decode: Callable[[str], Any] = msgspec.json.Decoder().decode
 _BALLAST_BYTES = 8 << 20
 _BALLAST_AGAIN_S = 1.0
 # Between two statements the writer hands the interpreter to the loop and waits to get it back.
@@ -340,13 +340,21 @@ def _event(target: Target, document: str, payload: bytes) -> Event:
 
 
 def _letter_row(letter: DeadLetter) -> tuple[object, ...]:
-    document = json.dumps({name: getattr(letter, name) for name in _LETTER_FIELDS})
+    fields = {name: getattr(letter, name) for name in _LETTER_FIELDS}
+    try:
+        document = _encode(fields).decode()
+    except UnicodeEncodeError:
+        # A function made this text: it may hold half of a surrogate pair.
+        document = json.dumps(fields)
     destination = letter.destination if letter.state == "undelivered" else None
     return letter.request_id, *letter.function, letter.at, destination, document, letter.payload
 
 
 def _letter(document: str, payload: bytes) -> DeadLetter:
-    fields = json.loads(document)
+    try:
+        fields = _decode(document)
+    except msgspec.DecodeError:
+        fields = json.loads(document)
     fields["function"] = FunctionKey(*fields["function"])
     return DeadLetter(payload=payload, **fields)
 

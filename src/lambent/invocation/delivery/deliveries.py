@@ -30,8 +30,10 @@ from lambent.model.observer import SILENT, Observer
 from lambent.storage.contracts import EventQueue, StorageFailed
 from lambent.tasks import Tasks
 
-_WINDOW = 10 * LETTERS_MAX
+_WINDOW = 30 * LETTERS_MAX
 _WINDOW_BYTES = 4 << 20
+# When so many batches of a window are left, the next one is read.
+_READ_AGAIN = 20
 # Of one service, at a time: each holds a window in memory.
 _LINES_AT_ONCE = 8
 _WAIT_MAX_S = 60.0
@@ -142,27 +144,37 @@ class Deliveries:
 
     async def _deliver_all(self, line: _Line) -> bool:
         """Deliver window after window; return whether nothing is left and nothing failed."""
-        after = 0
-        while not self._is_stopping:
-            async with self._places[service_of(line.destination)]:
-                limit = 1 if line.failures else _WINDOW
-                try:
-                    letters = await self._queue.undelivered(
-                        line.destination, after=after, limit=limit, max_bytes=_WINDOW_BYTES
-                    )
-                except StorageFailed as error:
-                    _fail(line, f"storage failed: {error}")
-                    return False
+        async with self._places[service_of(line.destination)]:
+            under_way: set[asyncio.Task[bool]] = set()
+            after = 0
+            is_fine = True
+            while is_fine and not self._is_stopping:
+                letters = await self._read(line, after)
                 if not letters:
-                    return True
+                    is_fine = letters is not None
+                    break
                 after = letters[-1][0]
                 batches = [letters[at : at + LETTERS_MAX] for at in range(0, len(letters), LETTERS_MAX)]
-                if not all(await asyncio.gather(*(self._start(line, batch) for batch in batches))):
-                    return False
-                if line.failures:
+                under_way |= {self._start(line, batch) for batch in batches}
+                # The next window is read while the rest of this one is on its way.
+                while is_fine and len(under_way) > (0 if line.failures else _READ_AGAIN):
+                    done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                    is_fine = all(task.result() for task in done)
+                if is_fine and line.failures:
                     _logger.info("deliveries to %s go on", line.destination)
                     line.failures, line.error = 0, ""
-        return True
+            return all(await asyncio.gather(*under_way)) and is_fine
+
+    async def _read(self, line: _Line, after: int) -> list[_Numbered] | None:
+        """Return a line's next letters, of one that fails a single one; None when that failed."""
+        limit = 1 if line.failures else _WINDOW
+        try:
+            return await self._queue.undelivered(
+                line.destination, after=after, limit=limit, max_bytes=_WINDOW_BYTES
+            )
+        except StorageFailed as error:
+            _fail(line, f"storage failed: {error}")
+            return None
 
     def _start(self, line: _Line, batch: Sequence[_Numbered]) -> asyncio.Task[bool]:
         task = self._tasks.start(self._deliver(line, batch), f"a delivery to {line.destination}")
