@@ -18,6 +18,9 @@ from conformance.steps import Step
 
 HERE = Path(__file__).parent
 
+# What cargo calls the public registry, whichever mirror of it is configured.
+_CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
+
 # The longest that building a program may take, with all that it needs.
 _BUILD_LIMIT_S = 1800
 
@@ -153,7 +156,14 @@ def _js() -> Sequence[str]:
 def _cargo(name: str, target: str, *options: str) -> Sequence[str]:
     _need("cargo")
     built = cache() / target
-    _make(["cargo", "build", "--locked", *options], copy_of(name), CARGO_TARGET_DIR=str(built))
+    folder = copy_of(name)
+    # The file here holds versions and checksums; cargo wants the name of their source with each.
+    versions = (folder / "Cargo.lock.in").read_text()
+    text = versions.replace("\nchecksum = ", f'\nsource = "{_CRATES_IO}"\nchecksum = ')
+    lock = folder / "Cargo.lock"
+    if not lock.is_file() or lock.read_text() != text:
+        lock.write_text(text)
+    _make(["cargo", "build", "--locked", *options], folder, CARGO_TARGET_DIR=str(built))
     return [str(built / "debug" / f"conformance-{name}")]
 
 
