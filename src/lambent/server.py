@@ -37,7 +37,7 @@ from lambent.config import ConfigurationError, Settings, environment
 from lambent.control.activation import finish_unsettled, keep_collecting
 from lambent.control.code_source import S3CodeSource
 from lambent.control.operation import Services
-from lambent.execution.launcher import FunctionEndpoints, ProcessLauncher, account_keys
+from lambent.execution.launcher import FunctionEndpoints, ProcessLauncher
 from lambent.execution.pool import EnvironmentPool
 from lambent.execution.runtimes import (
     Interpreter,
@@ -269,7 +269,7 @@ async def _build_execution(
         pycache=storage.directory.byte_code,
         boto3=boto3,
         endpoints=FunctionEndpoints(internal_url, settings.functions.endpoint_url),
-        make_keys=storage.sessions.begin if settings.auth.level == "sigv4" else account_keys,
+        make_keys=storage.sessions.begin,
         tasks=tasks,
     )
     machine_limit = settings.concurrency.machine_limit or _machine_limit()
@@ -525,10 +525,10 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def _make_authenticator(settings: Settings, storage: _Storage, clock: Clock) -> Authenticator:
     account, region = settings.server.account, settings.server.region
-    find = storage.identities.find_credential
+    find, find_session = storage.identities.find_credential, storage.sessions.find
     if settings.auth.level == "sigv4":
-        return SignatureAuthenticator(account, region, find, clock, storage.sessions.find)
-    return Authenticator(account, region, find)
+        return SignatureAuthenticator(account, region, find, clock, find_session)
+    return Authenticator(account, region, find, find_session)
 
 
 def _summary(settings: Settings, storage: _Storage, execution: _Execution, doors: Doors) -> str:

@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 
 from lambent import limits
 from lambent.clock import SystemClock
-from lambent.execution.launcher import FunctionEndpoints, ProcessLauncher, account_keys
+from lambent.execution.launcher import FunctionEndpoints, ProcessLauncher
 from lambent.execution.pool import EnvironmentPool
 from lambent.execution.runtimes import Interpreter, OfferedPackages, Runtimes
 from lambent.execution.sandbox.process import ProcessSandbox
@@ -134,7 +134,7 @@ def play(
             pycache=folder / "pycache",
             boto3=OfferedPackages(folder / "none", SpecifierSet("<1"), "0"),
             endpoints=FunctionEndpoints("http://127.0.0.1:1"),
-            make_keys=account_keys,
+            make_keys=lambda version: (version.key.account, "lambent", "lambent"),
             tasks=tasks,
         )
         temporary = folder / "tmp"

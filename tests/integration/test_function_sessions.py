@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.integration.conftest import Functions, running_server
+from tests.integration.conftest import Functions, RunningServer, running_server
 from tests.integration.test_cli import Command
 
 ACCOUNT = "111122223333"
@@ -75,3 +75,15 @@ def test_a_function_calls_others_as_its_role_allows(tmp_path: Path) -> None:
         assert call() == (None, '"hello"')
         iam("rm", "worker", "--account", ACCOUNT, "--yes")
         assert call()[0] == "Unhandled"
+
+
+def test_a_function_of_any_account_calls_others_of_its_own_where_nothing_is_checked(
+    server: RunningServer,
+) -> None:
+    functions = Functions(server.client(account=ACCOUNT))
+    callee = functions(CALLEE)
+    caller = functions(CALLER, Timeout=30)
+    answer = functions.client.invoke(FunctionName=caller, Payload=json.dumps(callee))
+    assert (answer.get("FunctionError"), json.loads(answer["Payload"].read())) == (None, '"hello"')
+    reading = functions("import os\ndef handler(event, context): return os.environ['AWS_ACCESS_KEY_ID']")
+    assert json.loads(functions.client.invoke(FunctionName=reading)["Payload"].read()).startswith("ASIA")

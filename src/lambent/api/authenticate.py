@@ -105,14 +105,22 @@ class Authenticator:
         account: of callers whose access key id is not 12 digits.
         region: of callers that sign with no region, or with what can be none.
         find_credential: finds keys that the server issued.
+        find_session: finds the keys of a session by key id and token, likewise.
     """
 
     is_checking = False
     """Whether signatures are checked, so that a request may be refused for its caller."""
 
-    def __init__(self, account: str, region: str, find_credential: FindCredential = _find_none) -> None:
+    def __init__(
+        self,
+        account: str,
+        region: str,
+        find_credential: FindCredential = _find_none,
+        find_session: FindSession = _find_no_session,
+    ) -> None:
         self._anonymous = Caller(account, region)
         self._find_credential = find_credential
+        self._find_session = find_session
         self._callers: dict[bytes, tuple[Caller, Credential | None]] = {}
 
     def identify(self, request: Request, body_hash: bytes = b"") -> Caller | None:  # noqa: ARG002
@@ -142,6 +150,11 @@ class Authenticator:
             caller, issued = self._parse(text)
             if len(text) <= _REMEMBERED_BYTES:
                 _remember(self._callers, text, (caller, issued))
+        token = request.headers.get(b"x-amz-security-token")
+        if token is not None and caller.access_key_id is not None:
+            session = self._find_session(caller.access_key_id, token)
+            if session is not None:
+                return Caller(session.principal.account, caller.region, caller.access_key_id)
         return caller
 
     def _parse(self, credential: bytes) -> tuple[Caller, Credential | None]:
@@ -213,8 +226,7 @@ class SignatureAuthenticator(Authenticator):
         clock: Clock,
         find_session: FindSession = _find_no_session,
     ) -> None:
-        super().__init__(account, region, find_credential)
-        self._find_session = find_session
+        super().__init__(account, region, find_credential, find_session)
         self._clock = clock
         self._signers: dict[bytes, _Signer] = {}
         self._targets: dict[bytes, SignedTarget] = {}

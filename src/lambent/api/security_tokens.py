@@ -20,7 +20,7 @@ from lambent.clock import Clock
 from lambent.invocation.authorize import Access, Authorizer
 from lambent.invocation.sessions import SessionKeys, session_principal
 from lambent.model.errors import AccessDeniedException, ServiceError
-from lambent.model.identities import Role, new_secret
+from lambent.model.identities import Role
 from lambent.model.policies import parse_policy
 
 _NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
@@ -118,9 +118,7 @@ class SecurityTokens:
         role = self._find_role(arn)
         if self._is_checking:
             self._authorize(call, arn, account, role, form.get("ExternalId"))
-            keys = self._assume(arn, name, account, seconds)
-        else:
-            keys = SessionKeys(account, new_secret(), new_secret())
+        keys = self._assume(arn, name, account, seconds)
         principal = session_principal(arn, name, account, role)
         ends = datetime.fromtimestamp(self._clock.now() + seconds, UTC)
         credentials = {

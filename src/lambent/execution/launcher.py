@@ -39,11 +39,6 @@ class FunctionEndpoints:
     other_url: str | None = None
 
 
-def account_keys(version: FunctionVersion) -> tuple[str, str, str]:
-    """Return keys that mean the function's account where no signature is checked."""
-    return version.key.account, "lambent", "lambent"
-
-
 class ProcessLauncher:
     """Starts processes of environments from zygotes.
 
