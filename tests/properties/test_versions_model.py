@@ -52,7 +52,7 @@ def test_every_invocation_runs_what_the_rules_say(client: Any) -> None:
 
     run_state_machine_as_test(
         Bound,
-        settings=fuzzed(15, steps=25),
+        settings=fuzzed(9, steps=25),
     )
 
 

@@ -352,7 +352,7 @@ class Life:
             assert rig.kept(version) == len(of_version)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=80, deadline=None, derandomize=True, database=None)
 @given(steps=st.lists(STEPS, min_size=20, max_size=60))
 def test_whatever_happens_slots_are_those_of_ready_environments_and_nothing_is_left(
     steps: list[tuple[str, int | str]],
