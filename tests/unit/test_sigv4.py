@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import Any
 
 import pytest
@@ -53,8 +54,9 @@ def test_a_session_token_is_signed_too() -> None:
 def test_the_key_is_derived_as_documented() -> None:
     # The example of AWS's documentation of SigV4, "Deriving a signing key".
     secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
-    key = signing_key(secret, Scope("20120215", "us-east-1", "iam"))
-    assert key.hex() == "f4780e2d9f65fa895f9c67b32ce1baf0b0d8a43505a000a1a9e090d414db404d"
+    key = bytes.fromhex("f4780e2d9f65fa895f9c67b32ce1baf0b0d8a43505a000a1a9e090d414db404d")
+    found = signing_key(secret, Scope("20120215", "us-east-1", "iam"))
+    assert found.digest() == hmac.digest(key, b"", "sha256")
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ class _Signer(NamedTuple):
     headers: SignedHeaders
     date: bytes
     scope: bytes
-    key: bytes
+    key: hmac.HMAC
 
 
 class _Claim(NamedTuple):

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import select
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
-from weakref import WeakSet
 
 import aiohttp
-from aiohttp.connector import Connection
 from yarl import URL
 
+from lambent.client.aio_requests import Request, StaleError
 from lambent.client.errors import TransportError
 from lambent.client.exchanges import Exchange
 from lambent.client.messages import Headers, HttpResponse
@@ -28,35 +26,6 @@ _LARGE_BYTES = 65_536
 # Shorter than the 350 s after which firewalls forget a connection, longer than a pause between calls.
 _KEEP_IDLE_S = 90.0
 _END_OF_STREAM_S = 1.0
-# aiohttp would add its own; what is sent is what was signed.
-_NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-
-
-class _StaleError(Exception):
-    """A kept connection was found closed, or bytes of nobody's answer on it; nothing was written."""
-
-
-_used: WeakSet[Any] = WeakSet()
-
-
-class _Request(aiohttp.ClientRequest):
-    """Looks at a kept connection before it writes: the loop may not have had the time to see its end."""
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        protocol = conn.protocol
-        if protocol not in _used:
-            _used.add(protocol)
-        elif protocol is None or protocol.should_close or _is_readable(conn.transport):
-            raise _StaleError
-        return await super().send(conn)
-
-
-def _is_readable(transport: asyncio.Transport | None) -> bool:
-    if transport is None or transport.is_closing():
-        return True
-    waiting = select.poll()
-    waiting.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return bool(waiting.poll(0))
 
 
 class _Route(NamedTuple):
@@ -85,7 +54,7 @@ class AsyncConnections:
         self._verify = verify
         self._proxy = proxy
         self._routes: dict[Endpoint, _Route] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._connector: aiohttp.TCPConnector | None = None
         self._end: AsyncIterator[None] | None = None
 
     async def exchange(self, exchange: Exchange) -> HttpResponse:
@@ -100,54 +69,21 @@ class AsyncConnections:
         if route is None:
             # Certificates are files.
             route = self._routes[endpoint] = await asyncio.to_thread(self._make_route, endpoint)
-        session = self._session or await self._make_session()
-        response: aiohttp.ClientResponse | None = None
+        connector = self._connector or await self._make_connector()
+        sending = _Sending(connector, exchange, route, self._clock)
         try:
-            while True:
-                # Each that is stale leaves the pool, so there is an end.
-                with contextlib.suppress(_StaleError):
-                    response = await session.request(**self._arguments(exchange, route))
-                    break
-            streamed = exchange.streamed and response.status == 200
-            content = b"" if streamed else await response.read()
+            if exchange.deadline is None:
+                return await sending.run()
+            async with asyncio.timeout(exchange.deadline - self._clock.monotonic()):
+                return await sending.run()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise _failure(error, exchange, self._clock) from error
-        except BaseException:
-            # Cancelled: what else comes over it is the answer to nobody.
-            if response is not None:
-                response.close()
-            raise
-        answer = HttpResponse(
-            response.status, Headers(response.headers.items()), content, response.reason or ""
-        )
-        if streamed:
-            answer.source = _Source(response, exchange, self._clock)
-        return answer
-
-    def _arguments(self, exchange: Exchange, route: _Route) -> dict[str, Any]:
-        endpoint, body, headers = exchange.endpoint, exchange.body, exchange.headers
-        now = self._clock.monotonic()
-        connect, read = exchange.timeouts(now)
-        total = None if exchange.deadline is None else exchange.deadline - now
-        is_plain = endpoint.scheme == "http"
-        return {
-            "method": exchange.method,
-            "url": URL(f"{endpoint.scheme}://{endpoint.netloc}{exchange.target}", encoded=True),
-            # Large ones are written piece by piece.
-            "data": io.BytesIO(body) if len(body) > _LARGE_BYTES else body or None,
-            "headers": {**headers, **route.proxy_headers} if is_plain and route.proxy_headers else headers,
-            "allow_redirects": False,
-            "timeout": _timeout(total, connect, read),
-            "ssl": route.ssl,
-            "proxy": route.proxy,
-            "proxy_headers": None if is_plain else route.proxy_headers,
-        }
+            raise _failure(error, exchange, self._clock, sent=sending.is_sent) from error
 
     async def close(self) -> None:
         """Close all connections."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        connector, self._connector = self._connector, None
+        if connector is not None:
+            await connector.close()
 
     async def _closed_with_the_loop(self) -> AsyncIterator[None]:
         """Close at the end of the loop what nobody has closed: ``asyncio.run`` ends open generators."""
@@ -156,22 +92,13 @@ class AsyncConnections:
         finally:
             await self.close()
 
-    async def _make_session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
+    async def _make_connector(self) -> aiohttp.TCPConnector:
+        connector = self._connector = aiohttp.TCPConnector(
             limit=self._max_connections, keepalive_timeout=_KEEP_IDLE_S, socket_factory=_make_socket
         )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            request_class=_Request,
-            skip_auto_headers=_NOT_ADDED,
-            auto_decompress=False,
-            trust_env=False,
-        )
-        session = self._session
         self._end = self._closed_with_the_loop()
         await anext(self._end)
-        return session
+        return connector
 
     def _make_route(self, endpoint: Endpoint) -> _Route:
         context: ssl.SSLContext | bool = True
@@ -183,10 +110,84 @@ class AsyncConnections:
         return _Route(context, URL(proxy).with_user(None), proxy_headers(proxy))
 
 
-# Nearly all calls have those of their client.
+# Nearly all calls have that of their client.
 @lru_cache(16)
-def _timeout(total: float | None, connect: float | None, read: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=total, sock_connect=connect, sock_read=read)
+def _connect_timeout(seconds: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(sock_connect=seconds)
+
+
+class _Sending:
+    """One attempt under way.
+
+    Without aiohttp's session, whose redirects, cookies and middlewares no call wants.
+
+    Attributes:
+        is_sent: the first byte can have been written.
+    """
+
+    __slots__ = ("_clock", "_connector", "_exchange", "_route", "is_sent")
+
+    def __init__(
+        self, connector: aiohttp.TCPConnector, exchange: Exchange, route: _Route, clock: Clock
+    ) -> None:
+        self._connector = connector
+        self._exchange = exchange
+        self._route = route
+        self._clock = clock
+        self.is_sent = False
+
+    async def run(self) -> HttpResponse:
+        """Return the answer, as :meth:`AsyncConnections.exchange` does."""
+        exchange = self._exchange
+        response = None
+        while response is None:
+            # Each that is stale leaves the pool, so there is an end.
+            with contextlib.suppress(StaleError):
+                response = await self._send()
+        try:
+            streamed = exchange.streamed and response.status == 200
+            content = b"" if streamed else await response.read()
+        except BaseException:
+            # What else comes over it is the answer to nobody.
+            response.close()
+            raise
+        answer = HttpResponse(
+            response.status, Headers(response.headers.items()), content, response.reason or ""
+        )
+        if streamed:
+            answer.source = _Source(response, exchange, self._clock)
+        return answer
+
+    async def _send(self) -> aiohttp.ClientResponse:
+        exchange, route = self._exchange, self._route
+        endpoint, body, headers = exchange.endpoint, exchange.body, exchange.headers
+        is_plain = endpoint.scheme == "http"
+        self.is_sent = False
+        connect, read = exchange.timeouts(self._clock.monotonic())
+        request = Request(
+            exchange.method,
+            URL(f"{endpoint.scheme}://{endpoint.netloc}{exchange.target}", encoded=True),
+            # Large ones are written piece by piece, and small ones with their head.
+            data=io.BytesIO(body) if len(body) > _LARGE_BYTES else body or None,
+            headers={**headers, **route.proxy_headers} if is_plain and route.proxy_headers else headers,
+            loop=asyncio.get_running_loop(),
+            ssl=route.ssl,
+            proxy=route.proxy,
+            proxy_headers=None if is_plain else route.proxy_headers,
+        )
+        connection = await self._connector.connect(request, [], _connect_timeout(connect))
+        try:
+            assert connection.protocol is not None
+            connection.protocol.set_response_params(
+                read_until_eof=True, auto_decompress=False, read_timeout=read
+            )
+            self.is_sent = True
+            response = await request.send(connection)
+            await response.start(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return response
 
 
 class _Source:
@@ -203,8 +204,12 @@ class _Source:
         Raises:
             TransportError: the connection broke, or nothing came in time.
         """
+        deadline = self._exchange.deadline
         try:
-            return await self._response.content.readany()
+            if deadline is None:
+                return await self._response.content.readany()
+            async with asyncio.timeout(deadline - self._clock.monotonic()):
+                return await self._response.content.readany()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             self.close()
             raise _failure(error, self._exchange, self._clock, sent=True) from error
@@ -231,17 +236,10 @@ def _make_socket(address: Any) -> socket.socket:
     return made
 
 
-def _failure(
-    error: Exception, exchange: Exchange, clock: Clock, *, sent: bool | None = None
-) -> TransportError:
+def _failure(error: Exception, exchange: Exchange, clock: Clock, *, sent: bool) -> TransportError:
     """Return the error for what aiohttp met."""
     if isinstance(error, TransportError):
         return error
-    if sent is None:
-        sent = not isinstance(
-            error,
-            aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError,
-        )
     if isinstance(error, TimeoutError):
         return exchange.timed_out(clock.monotonic(), sent=sent)
     can_help = not isinstance(error, aiohttp.ClientSSLError)

@@ -129,24 +129,24 @@ def hash_body(body: bytes) -> bytes:
 
 
 @lru_cache(256)
-def signing_key(secret: str, scope: Scope) -> bytes:
-    """Return the key for all signatures of a scope; 256 are remembered."""
+def signing_key(secret: str, scope: Scope) -> hmac.HMAC:
+    """Return what all signatures of a scope begin with: the key, taken in; 256 are remembered."""
     key = f"AWS4{secret}".encode()
     for part in (*scope, TERMINATOR):
         key = hmac.digest(key, part.encode("latin-1", "replace"), "sha256")
-    return key
+    return hmac.new(key, digestmod="sha256")
 
 
-def sign_canonical(key: bytes, timestamp: bytes, scope: bytes, canonical_request: bytes) -> bytes:
+def sign_canonical(key: hmac.HMAC, timestamp: bytes, scope: bytes, canonical_request: bytes) -> bytes:
     """Return the signature, in hexadecimal.
 
     The key is that of the scope, the time as in ``X-Amz-Date`` (``20261120T193907Z``), the
     scope as in ``Credential``, without the access key id.
     """
     digest = sha256(canonical_request).hexdigest().encode()
-    return (
-        hmac.digest(key, b"%b\n%b\n%b\n%b" % (ALGORITHM, timestamp, scope, digest), "sha256").hex().encode()
-    )
+    signature = key.copy()
+    signature.update(b"%b\n%b\n%b\n%b" % (ALGORITHM, timestamp, scope, digest))
+    return signature.hexdigest().encode()
 
 
 def read_target(path: bytes, query: bytes) -> SignedTarget:
@@ -212,19 +212,16 @@ def sign(
     case. The target is percent-encoded; ``body_hash`` is what :func:`hash_body` returns;
     ``timestamp`` (``20261120T193907Z``) lies on the scope's date.
     """
-    added = {b"x-amz-date": timestamp.encode()}
+    scope_text, beginning = _authorization(keys.access_key_id, scope)
+    at = timestamp.encode()
+    added = {b"x-amz-date": at}
     if keys.token is not None:
         added[b"x-amz-security-token"] = keys.token.encode()
     every = {**headers, **added}
     signed = _signed_headers(b";".join(sorted(every)))
-    signature = _sign(method, target, every, body_hash, signed, keys, scope, timestamp)
-    added[b"authorization"] = b"%b Credential=%b/%b, SignedHeaders=%b, Signature=%b" % (
-        ALGORITHM,
-        keys.access_key_id.encode(),
-        str(scope).encode(),
-        signed.text,
-        signature,
-    )
+    canonical = _canonical_request(method, target, every, body_hash, signed)
+    signature = sign_canonical(signing_key(keys.secret, scope), at, scope_text, canonical)
+    added[b"authorization"] = b"%b%b, Signature=%b" % (beginning, signed.text, signature)
     return added
 
 
@@ -252,26 +249,26 @@ def presign(
         members["X-Amz-Security-Token"] = keys.token
     query = "&".join(f"{name}={quote(value, safe=_UNRESERVED)}" for name, value in members.items())
     target += (b"&" if b"?" in target else b"?") + query.encode()
-    signature = _sign(method, target, headers, body_hash, signed, keys, scope, timestamp)
+    canonical = _canonical_request(method, target, headers, body_hash, signed)
+    signature = sign_canonical(
+        signing_key(keys.secret, scope), timestamp.encode(), str(scope).encode(), canonical
+    )
     return b"%b&%b=%b" % (target, SIGNATURE, signature)
 
 
-def _sign(
-    method: bytes,
-    target: bytes,
-    headers: Mapping[bytes, bytes],
-    body_hash: bytes,
-    signed: SignedHeaders,
-    keys: Keys,
-    scope: Scope,
-    timestamp: str,
+def _canonical_request(
+    method: bytes, target: bytes, headers: Mapping[bytes, bytes], body_hash: bytes, signed: SignedHeaders
 ) -> bytes:
     path, _, query = target.partition(b"?")
     parts = [part.partition(b"=")[::2] for part in query.split(b"&")] if query else []
-    canonical = signed.canonical_request(
-        method, _canonical_path(path), _join_sorted(parts), headers, body_hash
-    )
-    return sign_canonical(signing_key(keys.secret, scope), timestamp.encode(), str(scope).encode(), canonical)
+    return signed.canonical_request(method, _canonical_path(path), _join_sorted(parts), headers, body_hash)
+
+
+@lru_cache(256)
+def _authorization(access_key_id: str, scope: Scope) -> tuple[bytes, bytes]:
+    """Return the text of a scope, and what an ``Authorization`` header begins with."""
+    text = str(scope).encode()
+    return text, b"%b Credential=%b/%b, SignedHeaders=" % (ALGORITHM, access_key_id.encode(), text)
 
 
 # Who signs calls a few operations of a few functions again and again.
