@@ -16,6 +16,8 @@ from lambent.invocation.delivery.services import Outcome
 from lambent.model.events import DeadLetter
 from lambent.tasks import Tasks
 
+_DIED = "the process that sends ended unexpectedly"
+
 
 class SenderDied(Exception):
     """The process is gone; what became of the letters that it had is not known."""
@@ -55,17 +57,18 @@ class Sender:
         self._waiting[number] = outcomes
         try:
             stdin.write(process.encode((number, destination, letters)))
-            with contextlib.suppress(OSError):
-                await stdin.drain()
+            await stdin.drain()
             return await outcomes
+        except (OSError, RuntimeError) as error:
+            # Its end has not been noticed yet; a RuntimeError is how uvloop tells of a pipe that is gone.
+            raise SenderDied(_DIED) from error
         finally:
             self._waiting.pop(number, None)
 
     async def close(self) -> None:
         """End the process; may be called twice."""
         if self._process is not None:
-            self._process.kill()
-            await self._process.wait()
+            await _end(self._process)
 
     async def _start(self) -> None:
         # A session of its own: Ctrl-C is for the server, which still waits for outcomes.
@@ -94,9 +97,15 @@ class Sender:
             self._process = None
             for waiting in self._waiting.values():
                 if not waiting.done():
-                    waiting.set_exception(SenderDied("the process that sends ended unexpectedly"))
-            sender.kill()
-            await sender.wait()
+                    waiting.set_exception(SenderDied(_DIED))
+            await _end(sender)
+
+
+async def _end(sender: asyncio.subprocess.Process) -> None:
+    # It may have ended by itself.
+    with contextlib.suppress(ProcessLookupError):
+        sender.kill()
+    await sender.wait()
 
 
 __all__ = ["Sender", "SenderDied"]
