@@ -15,6 +15,7 @@ from tests.contract.event_queue import event, letter
 from tests.contract.rig import ACCOUNT, REGION
 
 from lambent.invocation.delivery.messages import body_of, object_key, service_of, to_event_bus, to_sns, to_sqs
+from lambent.invocation.delivery.process import LENGTH, decode, encode
 from lambent.invocation.outcomes import end_of
 from lambent.model.events import Condition, DeadLetter, EventInvokeConfig, Form
 from lambent.model.invocations import InvocationResult
@@ -68,9 +69,35 @@ def test_halves_of_surrogate_pairs_go_through(text: str) -> None:
     assert json.loads(told)["responsePayload"] == json.loads(told)["requestPayload"] == json.loads(text)
 
 
-def test_what_is_no_json_is_told_as_text() -> None:
-    made = record(b"[]", InvocationResult(b"\xff<html>"))
-    assert json.loads(body_of(made))["responsePayload"] == "\ufffd<html>"
+@pytest.mark.parametrize(
+    ("result", "shown"),
+    [
+        (b"\xff<html>", "\ufffd<html>"),
+        (b"[NaN]", "[NaN]"),
+        (b'["\\ud800", -Infinity]', '["\\ud800", -Infinity]'),
+    ],
+)
+def test_what_is_no_json_is_told_as_text(result: bytes, shown: str) -> None:
+    made = record(b"[]", InvocationResult(result))
+    assert json.loads(body_of(made))["responsePayload"] == shown
+
+
+@pytest.mark.parametrize("levels", [198, 200, 202, 600, 900, 100_000])
+@pytest.mark.parametrize(("before", "behind"), [("[", "]"), ('{"a":[', "]}")])
+def test_what_nests_too_deep_is_told_as_text_and_can_be_sent(before: str, behind: str, levels: int) -> None:
+    pairs = levels // len(behind)
+    text = before * pairs + behind * pairs
+    made = record(b"[]", InvocationResult(text.encode()))
+    shown = made.record["responsePayload"]
+    assert shown == (json.loads(text) if levels <= 200 else text)
+    assert decode(encode(made)[LENGTH.size :]) == made
+    assert body_of(made).endswith(f'"responsePayload":{json.dumps(shown, separators=(",", ":"))}}}')
+
+
+def test_what_is_wide_is_told_as_it_is() -> None:
+    value = [{"a": [number]} for number in range(1000)]
+    made = record(b"[]", InvocationResult(json.dumps(value).encode()))
+    assert made.record["responsePayload"] == value
 
 
 def test_a_queue_gets_the_trace_with_a_record_and_no_attributes() -> None:

@@ -7,6 +7,7 @@ Source: docs/aws-behaviour.md, async 2.3, 2.4 and 2.7.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ from typing import Any
 
 from lambent.model.events import Condition, DeadLetter, Event, EventInvokeConfig, Form
 from lambent.model.invocations import InvocationResult
+
+# Who stores, shows or sends a record goes one call deeper for each level, and Python bounds that.
+_LEVELS_MAX = 200
 
 # HTTP status of what kept an event from being run once more.
 _CAUSES = {
@@ -109,11 +113,27 @@ def _record(
 
 
 def _decoded(payload: bytes) -> Any:
-    """Return a result as JSON; what is none, as text."""
-    try:
-        return json.loads(payload)
-    except (ValueError, RecursionError):
-        return payload.decode("utf-8", "replace")
+    """Return a result as JSON; what is none, or nests too deep, as text."""
+    with contextlib.suppress(ValueError, RecursionError):
+        value = json.loads(payload, parse_constant=_refuse)
+        if payload.count(b"[") + payload.count(b"{") <= _LEVELS_MAX or _levels(value) <= _LEVELS_MAX:
+            return value
+    return payload.decode("utf-8", "replace")
+
+
+def _refuse(constant: str) -> None:
+    """Refuse what Python takes for JSON and nobody else does: NaN and the infinities."""
+    raise ValueError(constant)
+
+
+def _levels(value: Any) -> int:
+    """Return how deep lists and objects nest."""
+    levels = 0
+    inside = [value]
+    while inside := [each for each in inside if isinstance(each, dict | list)]:
+        levels += 1
+        inside = [each for one in inside for each in (one.values() if isinstance(one, dict) else one)]
+    return levels
 
 
 def message_of(result: InvocationResult | None) -> str:
