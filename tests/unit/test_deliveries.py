@@ -230,6 +230,20 @@ def test_what_a_dead_sender_had_is_sent_again(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_letters_outlive_a_fault_of_the_servers_own(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.services.error = lambda _destination, _id: RecursionError("too deep")
+        await stage.bury("1")
+        await stage.wait(lambda: bool(stage.services.sent) and bool(stage.clock._sleepers))
+        (waiting,) = await stage.left()
+        assert stage.deliveries.error_of(waiting) == "RecursionError: too deep"
+        stage.services.error = lambda _destination, _id: Outcome()
+        stage.clock.advance(1)
+        await stage.wait_until_left()
+
+    play(tmp_path, scenario)
+
+
 def test_what_comes_while_others_are_sent_is_sent_too(tmp_path: Path) -> None:
     async def scenario(stage: Stage) -> None:
         stage.services.held = asyncio.Event()

@@ -189,6 +189,10 @@ class Deliveries:
             await self._note(line.destination, batch, outcomes)
         except StorageFailed as error:
             outcomes = [Outcome(f"storage failed: {error}")]
+        except Exception as error:
+            # A fault of ours must not end the line: its letters would wait for the next one.
+            _logger.exception("a delivery to %s failed", line.destination)
+            outcomes = [Outcome(f"{type(error).__name__}: {error}")]
         failed = [one.error for one in outcomes if one.error and not one.is_final]
         if failed:
             _fail(line, failed[0])
