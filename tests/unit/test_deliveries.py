@@ -267,5 +267,27 @@ def test_nothing_is_sent_once_the_server_stops(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_what_is_being_read_when_the_server_stops_is_not_sent(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.bury("1", notice=False)
+        read, is_read, goes_on = stage.queue.undelivered, asyncio.Event(), asyncio.Event()
+
+        async def held(*given: Any, **named: Any) -> Any:
+            found = await read(*given, **named)
+            is_read.set()
+            await goes_on.wait()
+            return found
+
+        stage.queue.undelivered = held  # type: ignore[method-assign]
+        await stage.deliveries.start()
+        await is_read.wait()
+        await stage.deliveries.stop()
+        goes_on.set()
+        await stage.wait(lambda: not stage.deliveries._lines)
+        assert stage.services.sent == []
+
+    play(tmp_path, scenario)
+
+
 def test_a_destination_may_fail_for_as_long_as_letters_are_kept() -> None:
     assert [wait_s(failures) for failures in (0, 1, 5, 6, 100, 50_000)] == [1, 2, 32, 60, 60, 60]

@@ -150,7 +150,7 @@ class Deliveries:
             is_fine = True
             while is_fine and not self._is_stopping:
                 letters = await self._read(line, after)
-                if not letters:
+                if not letters or self._is_stopping:
                     is_fine = letters is not None
                     break
                 after = letters[-1][0]
