@@ -337,7 +337,7 @@ def _build_deliveries(
         resolver=resolver,
         authorizer=authorizer,
         notice=dispatcher.notice,
-        find_credential=storage.sessions.credential_of if is_checked else lambda _: None,
+        find_credential=storage.sessions.credential_of if is_checked else None,
         clock=clock,
     )
     return Deliveries(

@@ -42,7 +42,7 @@ class FunctionDestinations:
         resolver: Resolver,
         authorizer: Authorizer,
         notice: Callable[[Event], None],
-        find_credential: Callable[[FunctionVersion], Credential | None],
+        find_credential: Callable[[FunctionVersion], Credential] | None,
         clock: Clock,
     ) -> None:
         self._queue = queue
@@ -96,11 +96,13 @@ class FunctionDestinations:
     async def _authorize(self, letter: DeadLetter, target: Target, policy: Policy | None) -> None:
         """Ask whether the function that the event was for may call the destination."""
         key = letter.function
-        source = await self._resolver.resolve(*letter.target)
-        credential = self._find_credential(source.version)
-        caller = Caller(key.account, key.region, credential=credential)
-        if credential is None and key.account == target.key.account:
+        credential = None
+        if self._find_credential is not None:
+            source = await self._resolver.resolve(*letter.target)
+            credential = self._find_credential(source.version)
+        elif key.account == target.key.account:
             return
+        caller = Caller(key.account, key.region, credential=credential)
         access = Access("lambda:InvokeFunction", target.key.arn(target.qualifier), target.key.account)
         self._authorizer.authorize(caller, access, policy, _HERE)
 
