@@ -192,14 +192,14 @@ class DeadLetters:
                 account, region, function, after=after, limit=_REDRIVEN_AT_ONCE
             )
             failed = {
-                letter.request_id: self._redrive_one(number, letter)
+                letter.request_id: (number, letter)
                 for number, letter in found
                 if letter.at <= begun
                 and letter.record["requestContext"]["condition"] != Condition.SUCCESS
                 and letter.request_id not in seen
             }
             seen.update(failed)
-            made = await asyncio.gather(*failed.values())
+            made = await asyncio.gather(*(self._redrive_one(*each) for each in failed.values()))
             outcomes += made
             is_last = len(found) < _REDRIVEN_AT_ONCE or found[-1][1].at > begun
             if is_last or any(one.get("code") in _NO_ROOM for one in made):
