@@ -319,6 +319,21 @@ def test_what_cannot_be_read_is_refused(
         assert reply.json["message"]
 
 
+@pytest.mark.parametrize(
+    ("name", "rest", "body"),
+    [
+        ("dead-letters", "/redrive", b'{"requestIds": ["\xff"]}'),
+        ("events", "/cancel", b'{"requestIds": ["\xff"]}'),
+        ("iam", "/add-user", b'{"name": "\xff"}'),
+        ("faults", "", b'{"error": "\xff"}'),
+    ],
+)
+def test_bytes_that_are_no_text_are_refused(server: RunningServer, name: str, rest: str, body: bytes) -> None:
+    reply = control(server, "POST", rest, body, name=name)
+    assert reply.status == 400
+    assert reply.json["message"].startswith("The body cannot be read: 'utf-8' codec can't decode byte 0xff")
+
+
 @pytest.mark.parametrize("token", [None, "", TOKEN[:-1], TOKEN])
 @pytest.mark.parametrize(
     ("method", "rest"), [("GET", ""), ("GET", "/id"), ("POST", "/redrive"), ("POST", "/purge")]

@@ -27,6 +27,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from lambent.api.json_body import parse_struct
 from lambent.api.request import Request
 from lambent.clock import Clock
 from lambent.invocation.delivery.deliveries import Deliveries
@@ -251,10 +252,7 @@ def _encode(value: Any) -> bytes:
 
 
 def _parse(body: bytes, *allowed: str) -> _Chosen:
-    try:
-        chosen = msgspec.json.decode(body, type=_Chosen)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidParameterValueException(f"The body cannot be read: {error}") from error
+    chosen = parse_struct(body, _Chosen)
     given = {
         "requestIds": chosen.request_ids is not None,
         "function": chosen.function is not None,

@@ -17,11 +17,12 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from lambent.api.call import Call
+from lambent.api.json_body import parse_struct
 from lambent.api.request import Request
 from lambent.clock import Clock
 from lambent.model.errors import (
@@ -129,9 +130,9 @@ class Faults:
             case b"GET", b"":
                 return _encode({"faults": [fault for _, fault in self._of(place)]})
             case b"POST", b"":
-                return _encode(await self._arm(_checked(_parse(request.body, Fault)), place))
+                return _encode(await self._arm(_checked(parse_struct(request.body, Fault)), place))
             case b"POST", b"clear":
-                return _encode({"cleared": self._clear(_parse(request.body, _Chosen), place)})
+                return _encode({"cleared": self._clear(parse_struct(request.body, _Chosen), place)})
         raise UnknownOperationException(status=405)
 
     async def _arm(self, fault: Fault, place: tuple[str, str]) -> Fault:
@@ -215,13 +216,6 @@ def _enumerate(names: list[str]) -> str:
 
 def _short(name: str) -> str:
     return name.lower().removesuffix("exception")
-
-
-def _parse(body: bytes, kind: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidParameterValueException(f"The body cannot be read: {error}") from error
 
 
 def _encode(value: object) -> bytes:

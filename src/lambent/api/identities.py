@@ -27,6 +27,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from lambent.api.json_body import parse_struct
 from lambent.clock import Clock
 from lambent.model.errors import (
     InvalidParameterValueException,
@@ -118,10 +119,7 @@ class Identities:
         if method != b"POST" or rest not in self._verbs:
             raise UnknownOperationException(status=405)
         kind, act = self._verbs[rest]
-        try:
-            asked = msgspec.json.decode(body, type=kind)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise InvalidParameterValueException(f"The body cannot be read: {error}") from error
+        asked = parse_struct(body, kind)
         try:
             return json.dumps(await act(asked)).encode()
         except MalformedPolicy as error:

@@ -9,9 +9,13 @@ Source: docs/aws-behaviour.md, invoke 1.4 and 1.10.
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from lambent.model.errors import InvalidRequestContentException
+import msgspec
+
+from lambent.model.errors import InvalidParameterValueException, InvalidRequestContentException
+
+T = TypeVar("T")
 
 _PREFIX = "Could not parse request body into json: Could not parse payload into json: "
 _SUFFIX = (
@@ -46,6 +50,18 @@ def parse_json(body: bytes) -> Any:
         # A number with more digits than the interpreter converts, or NaN and its kin.
         raise unreadable(str(error), body, 0) from None
     return value
+
+
+def parse_struct(body: bytes, kind: type[T]) -> T:
+    """Return the body of a request to Lambent's own paths.
+
+    Raises:
+        InvalidParameterValueException: it is not UTF-8, no JSON, or none of that kind.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidParameterValueException(f"The body cannot be read: {error}") from error
 
 
 def unreadable(reason: str, body: bytes, position: int) -> InvalidRequestContentException:

@@ -23,9 +23,10 @@ from typing import Any
 import msgspec
 
 from lambent.api.dead_letters import parse_number
+from lambent.api.json_body import parse_struct
 from lambent.api.request import Request
 from lambent.clock import Clock
-from lambent.model.errors import InvalidParameterValueException, UnknownOperationException
+from lambent.model.errors import UnknownOperationException
 from lambent.model.events import QueuedEvent
 from lambent.model.functions import FunctionKey
 from lambent.storage.contracts import EventQueue
@@ -108,10 +109,7 @@ class QueuedEvents:
         return json.dumps({"functions": shown}).encode()
 
     async def _cancel(self, place: tuple[str, str], body: bytes) -> bytes:
-        try:
-            chosen = msgspec.json.decode(body, type=_Chosen)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise InvalidParameterValueException(f"The body cannot be read: {error}") from error
+        chosen = parse_struct(body, _Chosen)
         cancelled, refused = [], []
         for request_id in dict.fromkeys(chosen.request_ids):
             event = await self._queue.cancel(*place, request_id)
