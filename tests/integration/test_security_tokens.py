@@ -6,6 +6,8 @@ Expected values: docs/aws-behaviour.md, versions-permissions 5.9.
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -204,6 +206,14 @@ def test_what_is_not_there_is_refused_by_name(server: RunningServer) -> None:
 
 
 # ---------------------------------------------------------------------------- level sigv4
+
+
+def test_a_form_that_would_take_seconds_to_read_is_none(server: RunningServer) -> None:
+    form = b"Action=GetCallerIdentity" + b"&a=b" * 1_500_000
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(server.url, form)
+    assert refused.value.code == 404
+    refused.value.close()
 
 
 def _identity(sts: Any) -> tuple[str, str, str]:
