@@ -156,6 +156,13 @@ def test_who_is_not_checked_acts_as_any_role_in_its_account(server: RunningServe
             ),
         ),
         (
+            {"RoleSessionName": "a\x01<"},
+            (
+                "Value 'a\ufffd<' at 'roleSessionName' failed to satisfy constraint: "
+                r"Member must satisfy regular expression pattern: [\w+=,.@-]*"
+            ),
+        ),
+        (
             {"DurationSeconds": 899},
             (
                 "Value '899' at 'durationSeconds' failed to satisfy constraint: "

@@ -31,6 +31,8 @@ _SESSION_NAME_CHARACTERS = range(2, 65)
 _TAKEN = frozenset(("Action", "Version", "RoleArn", "RoleSessionName", "DurationSeconds", "ExternalId"))
 _SECONDS = range(900, 43_201)
 _DEFAULT_SECONDS = 3600
+# Characters that may not stand in XML, not even escaped.
+_NO_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 _FORM_BYTES = 65_536
 # The same refusals have other names here.
 _CODES = {
@@ -206,7 +208,8 @@ def _invalid(shown: str, name: str, constraint: str) -> ValidationError:
 
 
 def _elements(values: Mapping[str, str]) -> str:
-    return "".join(f"<{name}>{escape(value)}</{name}>" for name, value in values.items())
+    shown = {name: escape(_NO_XML.sub("\ufffd", value)) for name, value in values.items()}
+    return "".join(f"<{name}>{value}</{name}>" for name, value in shown.items())
 
 
 __all__ = ["SecurityTokens", "is_meant", "render_error"]
