@@ -150,8 +150,9 @@ async def serve(settings: Settings) -> None:
             settings, clock, storage, execution, invocation, doors, counts, ready, stack
         )
         await finish_unsettled(services)
-        await invocation.deliveries.start()
         await invocation.dispatcher.start()
+        # Records that go to functions come into the queue: whoever serves it has seen what waits there.
+        await invocation.deliveries.start()
         execution.tasks.start(keep_collecting(services), "sweep of packages")
         _freeze_garbage()
         await doors.open(

@@ -74,7 +74,8 @@ class SqliteEventQueue:
         await self._database.start()
         if self._ballast is not None:
             self._ballast.hold()
-        return await self._database.write(_come_back)
+        came_back, self._count = await self._database.write(_come_back)
+        return came_back
 
     async def stop(self) -> None:
         """Finish the writes under way and close; may be called twice."""
@@ -83,7 +84,6 @@ class SqliteEventQueue:
     async def backlogs(self) -> list[Backlog]:
         """Return what waits, by target; once, before anything is put."""
         rows = await self._database.scan(_SQL["backlogs"])
-        self._count = sum(count for _, count, _ in rows)
         return [Backlog(_target(text), count, due) for text, count, due in rows]
 
     def put(self, event: Event) -> asyncio.Future[None]:
@@ -266,15 +266,16 @@ class SqliteEventQueue:
         )
 
 
-def _come_back(connection: sqlite3.Connection) -> int:
-    """Let what was taken be taken again, with one interruption more."""
+def _come_back(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Let what was taken be taken again, with one interruption more; return how many that are, and all."""
     marked = connection.execute(_SQL["marked"]).fetchall()
     for sequence, text in marked:
         document = json.loads(text)
         document["interruptions"] += 1
         connection.execute(_SQL["note"], (json.dumps(document), sequence))
     connection.execute(_SQL["unmark_all"])
-    return len(marked)
+    (count,) = connection.execute(_SQL["count"]).fetchone()
+    return len(marked), count
 
 
 def _insert(connection: sqlite3.Connection, rows: list[_Row]) -> None:

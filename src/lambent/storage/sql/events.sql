@@ -38,6 +38,9 @@ UPDATE events SET document = ? WHERE sequence = ?;
 -- name: unmark_all
 DELETE FROM taken;
 
+-- name: count
+SELECT count(*) FROM events;
+
 -- name: backlogs
 SELECT target, count(*), min(due) FROM events GROUP BY target;
 
