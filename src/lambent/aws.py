@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+NO_ENDPOINT = "nothing leaves this machine unless aws.endpoint_url says where to"
+"""Why no other service is called without that setting."""
+
 
 def connect(service: str, region: str, endpoint_url: str, *, account: str = "test", **options: Any) -> Any:
     """Return a client.
@@ -50,4 +53,4 @@ def connect(service: str, region: str, endpoint_url: str, *, account: str = "tes
     return session.create_client(service, region, config=config, **given)
 
 
-__all__ = ["connect"]
+__all__ = ["NO_ENDPOINT", "connect"]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lambent.control.kept import NO_ENDPOINT
+from lambent.aws import NO_ENDPOINT
 from lambent.control.operation import Call, Output, Services, Target, exists, find_target
 from lambent.control.paging import cut_page, page_size, parse_marker, render_marker
 from lambent.model.errors import InvalidParameterValueException, ResourceNotFoundException

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lambent.aws import NO_ENDPOINT
 from lambent.model.errors import InvalidParameterValueException
 from lambent.model.functions import FunctionKey
 
@@ -23,9 +24,6 @@ _SNAPSTART_RUNTIME = re.compile(
 )
 
 _STANDARD_QUEUE = re.compile(r"arn:[^:]+:(?:sqs|sns):[^:]+:[0-9]{12}:(?!.*\.fifo$).+")
-
-NO_ENDPOINT = "nothing leaves this machine unless aws.endpoint_url says where to"
-"""Why nothing is sent to other services."""
 
 _MISSING = {
     "VpcConfig": "functions run in the network of this machine",

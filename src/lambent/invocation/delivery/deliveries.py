@@ -19,8 +19,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from lambent.aws import NO_ENDPOINT
 from lambent.clock import Clock
-from lambent.control.kept import NO_ENDPOINT
 from lambent.invocation.delivery.functions import FunctionDestinations
 from lambent.invocation.delivery.messages import service_of
 from lambent.invocation.delivery.sender import Sender, SenderDied
