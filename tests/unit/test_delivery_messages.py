@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.contract.event_queue import event, letter
 from tests.contract.rig import ACCOUNT, REGION
 
-from lambent.invocation.delivery.messages import body_of, object_key, service_of, to_event_bus, to_sns, to_sqs
+from lambent.invocation.delivery.messages import body_of, object_key, to_event_bus, to_sns, to_sqs
 from lambent.invocation.delivery.process import LENGTH, decode, encode
 from lambent.invocation.outcomes import end_of
 from lambent.model.events import Condition, DeadLetter, EventInvokeConfig, Form
@@ -152,14 +152,6 @@ def test_a_bus_gets_lambdas_envelope(condition: Condition, word: str) -> None:
 def test_an_object_has_the_same_name_each_time() -> None:
     made = record(b"[]", InvocationResult(b"1"))
     assert object_key(made) == "aws/lambda/async/f/2019/11/14/2019-11-14T18.16.05-id"
-
-
-@pytest.mark.parametrize(
-    ("arn", "service"),
-    [(QUEUE, "sqs"), (BUS, "events"), ("arn:aws:s3:::bucket", "s3"), (ARN, "lambda")],
-)
-def test_the_service_stands_in_the_arn(arn: str, service: str) -> None:
-    assert service_of(arn) == service
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lambent.invocation.authorize import Access
+from lambent.model.arns import parse_arn
 from lambent.model.functions import FunctionKey
 from lambent.model.invocations import Caller
 from lambent.model.names import derive_qualifier, parse_function_reference, resolve_key
@@ -58,7 +59,7 @@ def find_accesses(operation: str, members: Mapping[str, Any], caller: Caller) ->
     action = _ACTIONS.get(operation, f"lambda:{operation}")
     named = members.get("FunctionName", members.get("Resource"))
     # An ARN of something else would pass for a function's name and qualifier.
-    is_function = "FunctionName" in members or (named is not None and named.split(":")[5] == "function")
+    is_function = "FunctionName" in members or parse_arn(named or "").resource.startswith("function:")
     reference = parse_function_reference(named) if is_function else None
     if reference is None:
         # Of accounts as a whole, and of ARNs of what is no function.
@@ -75,7 +76,7 @@ def find_accesses(operation: str, members: Mapping[str, Any], caller: Caller) ->
     if operation in _PASS_ROLE and "Role" in members:
         role = members["Role"]
         passed_to = {"iam:passedtoservice": ("lambda.amazonaws.com",)}
-        accesses.append(Access("iam:PassRole", role, role.split(":")[4], passed_to))
+        accesses.append(Access("iam:PassRole", role, parse_arn(role).account, passed_to))
     return Asked((key, qualifier), accesses)
 
 

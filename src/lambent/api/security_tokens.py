@@ -19,6 +19,7 @@ from lambent.api.call import Call
 from lambent.clock import Clock
 from lambent.invocation.authorize import Access, Authorizer
 from lambent.invocation.sessions import SessionKeys, session_principal
+from lambent.model.arns import parse_arn
 from lambent.model.errors import AccessDeniedException, ServiceError
 from lambent.model.identities import Role
 from lambent.model.policies import parse_policy
@@ -117,7 +118,7 @@ class SecurityTokens:
 
     def _assume_role(self, call: Call, form: Mapping[str, str]) -> str:
         arn, name, seconds = _check(form)
-        account = arn.split(":")[4]
+        account = parse_arn(arn).account
         role = self._find_role(arn)
         if self._is_checking:
             self._authorize(call, arn, account, role, form.get("ExternalId"))

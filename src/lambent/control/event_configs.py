@@ -13,6 +13,7 @@ from typing import Any
 from lambent.aws import NO_ENDPOINT
 from lambent.control.operation import Call, Output, Services, Target, exists, find_target
 from lambent.control.paging import cut_page, page_size, parse_marker, render_marker
+from lambent.model.arns import parse_arn
 from lambent.model.errors import InvalidParameterValueException, ResourceNotFoundException
 from lambent.model.events import EventInvokeConfig
 from lambent.model.events import Target as EventTarget
@@ -158,7 +159,7 @@ async def _check_destinations(services: Services, call: Call, target: Target) ->
     sides = call.input.get("DestinationConfig") or {}
     given = {side: arn for side, member in sides.items() if (arn := member.get("Destination"))}
     for side, arn in given.items():
-        if arn.split(":")[2:3] == ["lambda"]:
+        if parse_arn(arn).service == "lambda":
             await _check_function(services, call, target, arn)
         elif _FIFO.fullmatch(arn):
             raise InvalidParameterValueException(
@@ -168,7 +169,7 @@ async def _check_destinations(services: Services, call: Call, target: Target) ->
             raise InvalidParameterValueException(
                 f"The provided destination config {_print_config(sides)} is invalid."
             )
-    if not services.can_deliver and any(arn.split(":")[2] != "lambda" for arn in given.values()):
+    if not services.can_deliver and any(parse_arn(arn).service != "lambda" for arn in given.values()):
         call.warnings.append(f"DestinationConfig is kept and shown, but {NO_ENDPOINT}")
 
 
@@ -190,10 +191,7 @@ async def _check_function(services: Services, call: Call, target: Target, arn: s
 
 def _is_destination(arn: str, side: str) -> bool:
     """Tell whether an ARN, well-formed by the model, is of a kind that takes records."""
-    parts = arn.split(":", 5)
-    if len(parts) < 6:
-        return False
-    _, _, service, region, account, resource = parts
+    _, service, region, account, resource = parse_arn(arn)
     if service == "s3" and side != "OnFailure":
         return False
     is_regional = service != "s3"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from lambent import limits
 from lambent.control.operation import Call, Output, Services, load_function
 from lambent.control.states import new_revision_id
+from lambent.model.arns import parse_arn
 from lambent.model.errors import InvalidParameterValueException, ResourceNotFoundException
 from lambent.model.functions import FunctionKey
 from lambent.model.names import locate, parse_function_reference
@@ -87,7 +88,7 @@ def _find_function(call: Call, action: str) -> FunctionKey:
         AccessDeniedException: another account's.
     """
     arn = call.input["Resource"]
-    kind = arn.split(":")[5]
+    kind = parse_arn(arn).resource.partition(":")[0]
     if kind == "capacity-provider":
         raise ResourceNotFoundException(f"Capacity provider not found: {arn}")
     if kind != "function":

@@ -19,6 +19,7 @@ import msgspec
 
 from lambent import limits
 from lambent.clock import Clock
+from lambent.model.arns import parse_arn
 from lambent.model.functions import FunctionVersion, partition
 from lambent.model.identities import Credential, Principal, Role, new_access_key_id, new_secret
 from lambent.model.policies import parse_policy
@@ -130,7 +131,7 @@ def session_principal(role_arn: str, name: str, account: str, role: Role | None)
         role: None for one that nobody made.
     """
     role_name = role_arn.rpartition("/")[2]
-    part = role_arn.split(":")[1] or partition("")
+    part = parse_arn(role_arn).partition or partition("")
     # A role that nobody made has no id, and no policy: its sessions may do nothing.
     role_id = role_name if role is None else role.role_id
     return Principal(

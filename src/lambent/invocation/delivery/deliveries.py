@@ -22,9 +22,9 @@ from typing import TypeAlias
 from lambent.aws import NO_ENDPOINT
 from lambent.clock import Clock
 from lambent.invocation.delivery.functions import FunctionDestinations
-from lambent.invocation.delivery.messages import service_of
 from lambent.invocation.delivery.sender import Sender, SenderDied
 from lambent.invocation.delivery.services import LETTERS_MAX, Outcome
+from lambent.model.arns import parse_arn
 from lambent.model.events import DeadLetter
 from lambent.model.observer import SILENT, Observer
 from lambent.storage.contracts import EventQueue, StorageFailed
@@ -119,7 +119,7 @@ class Deliveries:
             await self._sender.close()
 
     def _can_reach(self, destination: str) -> bool:
-        return self._sender is not None or service_of(destination) == "lambda"
+        return self._sender is not None or parse_arn(destination).service == "lambda"
 
     def _serve(self, destination: str) -> None:
         line = self._lines.get(destination)
@@ -144,7 +144,7 @@ class Deliveries:
 
     async def _deliver_all(self, line: _Line) -> bool:
         """Deliver window after window; return whether nothing is left and nothing failed."""
-        async with self._places[service_of(line.destination)]:
+        async with self._places[parse_arn(line.destination).service]:
             under_way: set[asyncio.Task[bool]] = set()
             after = 0
             is_fine = True
@@ -201,7 +201,7 @@ class Deliveries:
     async def _note(self, destination: str, batch: Sequence[_Numbered], outcomes: Sequence[Outcome]) -> None:
         taken = [number for (number, _), outcome in zip(batch, outcomes, strict=True) if not outcome.error]
         # A function's letter went as its event came.
-        if taken and service_of(destination) != "lambda":
+        if taken and parse_arn(destination).service != "lambda":
             await self._queue.delivered(taken)
         for (number, letter), outcome in zip(batch, outcomes, strict=True):
             if not outcome.error:
@@ -212,7 +212,7 @@ class Deliveries:
                 self._observer.event_happened(letter.function, "undeliverable")
 
     async def _send(self, destination: str, batch: Sequence[_Numbered]) -> Sequence[Outcome]:
-        if service_of(destination) == "lambda":
+        if parse_arn(destination).service == "lambda":
             made = (self._functions.deliver(destination, number, letter) for number, letter in batch)
             return await asyncio.gather(*made)
         assert self._sender is not None

@@ -15,6 +15,7 @@ from lambent.invocation.authorize import Access, Authorizer
 from lambent.invocation.delivery.messages import body_of
 from lambent.invocation.delivery.services import Outcome
 from lambent.invocation.resolve import Resolver
+from lambent.model.arns import parse_arn
 from lambent.model.errors import ServiceError
 from lambent.model.events import DeadLetter, Event, Target
 from lambent.model.functions import FunctionKey, FunctionVersion
@@ -108,8 +109,9 @@ class FunctionDestinations:
 
 
 def _target(destination: str) -> Target:
-    _, _, _, region, account, _, name, *qualifier = destination.split(":")
-    return Target(FunctionKey(account, region, name), qualifier[0] if qualifier else None)
+    arn = parse_arn(destination)
+    _, name, *qualifier = arn.resource.split(":")
+    return Target(FunctionKey(arn.account, arn.region, name), qualifier[0] if qualifier else None)
 
 
 __all__ = ["FunctionDestinations"]

@@ -14,11 +14,6 @@ from lambent.model.events import Condition, DeadLetter, Form
 _ERROR_MESSAGE_BYTES = 1024
 
 
-def service_of(destination: str) -> str:
-    """Return the service that an ARN belongs to: ``sqs``, ``sns``, ``events``, ``s3``, ``lambda``."""
-    return destination.split(":", 3)[2]
-
-
 def body_of(letter: DeadLetter) -> str:
     """Return the text that the destination gets: the record, or the event as it was."""
     payload = letter.payload.decode()
@@ -114,4 +109,4 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-__all__ = ["attributes_of", "body_of", "object_key", "service_of", "to_event_bus", "to_sns", "to_sqs"]
+__all__ = ["attributes_of", "body_of", "object_key", "to_event_bus", "to_sns", "to_sqs"]

@@ -19,6 +19,7 @@ from lambent.invocation.delivery.messages import (
     to_sns,
     to_sqs,
 )
+from lambent.model.arns import parse_arn
 from lambent.model.events import DeadLetter
 
 LETTERS_MAX = 10
@@ -88,7 +89,7 @@ class Services:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
         try:
-            _, _, service, region, account, _ = destination.split(":", 5)
+            _, service, region, account, _ = parse_arn(destination)
             # A bucket's ARN says neither.
             function = letters[0].function
             with self._connecting:
@@ -123,8 +124,8 @@ class Services:
 
 @functools.lru_cache(1024)
 def _queue_url(client: Any, queue: str) -> str:
-    account, name = queue.split(":")[4:6]
-    url: str = client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"]
+    arn = parse_arn(queue)
+    url: str = client.get_queue_url(QueueName=arn.resource, QueueOwnerAWSAccountId=arn.account)["QueueUrl"]
     return url
 
 
@@ -148,7 +149,7 @@ def _send_to_bus(client: Any, bus: str, letters: Sequence[DeadLetter]) -> Mappin
 
 
 def _send_to_bucket(client: Any, bucket: str, letters: Sequence[DeadLetter]) -> Mapping[int, Outcome]:
-    name = bucket.rpartition(":")[2]
+    name = parse_arn(bucket).resource
     for letter in letters:
         client.put_object(
             Bucket=name,
