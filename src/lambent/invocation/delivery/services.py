@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -122,11 +123,17 @@ class Services:
         )
 
 
-@functools.lru_cache(1024)
+# By client and queue; clients that are not kept any more go with their queues.
+_queue_urls = weakref.WeakKeyDictionary[Any, dict[str, str]]()
+
+
 def _queue_url(client: Any, queue: str) -> str:
-    arn = parse_arn(queue)
-    url: str = client.get_queue_url(QueueName=arn.resource, QueueOwnerAWSAccountId=arn.account)["QueueUrl"]
-    return url
+    urls = _queue_urls.setdefault(client, {})
+    if queue not in urls:
+        arn = parse_arn(queue)
+        answer = client.get_queue_url(QueueName=arn.resource, QueueOwnerAWSAccountId=arn.account)
+        urls[queue] = answer["QueueUrl"]
+    return urls[queue]
 
 
 def _send_to_queue(client: Any, queue: str, letters: Sequence[DeadLetter]) -> Mapping[int, Outcome]:
