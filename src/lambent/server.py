@@ -146,9 +146,9 @@ async def serve(settings: Settings) -> None:
         execution = await _build_execution(settings, clock, storage, doors.internal_url, counts.stats, stack)
         ready = asyncio.Event()
         invocation = await _build_invocation(settings, clock, storage, execution, counts)
-        service, services = _build_service(
-            settings, clock, storage, execution, invocation, doors, counts, ready, stack
-        )
+        parts = _Parts(settings, clock, storage, execution, invocation, doors, counts, ready)
+        services = _build_services(parts)
+        service = _build_service(parts, services, stack)
         await finish_unsettled(services)
         await invocation.dispatcher.start()
         # Records that go to functions come into the queue: whoever serves it has seen what waits there.
@@ -214,6 +214,20 @@ class _Invocation:
     invoker: Invoker
     dispatcher: Dispatcher
     deliveries: Deliveries
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Whatever there is before the API."""
+
+    settings: Settings
+    clock: Clock
+    storage: _Storage
+    execution: _Execution
+    invocation: _Invocation
+    doors: Doors
+    counts: _Counts
+    ready: asyncio.Event
 
 
 async def _open_storage(settings: Settings, clock: Clock, stack: AsyncExitStack) -> _Storage:
@@ -351,39 +365,32 @@ def _build_deliveries(
     )
 
 
-def _build_service(
-    settings: Settings,
-    clock: Clock,
-    storage: _Storage,
-    execution: _Execution,
-    invocation: _Invocation,
-    doors: Doors,
-    counts: _Counts,
-    ready: asyncio.Event,
-    stack: AsyncExitStack,
-) -> tuple[Service, Services]:
-    services = Services(
+def _build_services(parts: _Parts) -> Services:
+    settings, storage, execution = parts.settings, parts.storage, parts.execution
+    return Services(
         functions=storage.functions,
         code=storage.code,
-        clock=clock,
+        clock=parts.clock,
         prepare=execution.launcher.prepare,
         runtime_check=execution.runtimes.check,
         account_limit=settings.concurrency.account_limit,
         start_task=execution.tasks.start,
-        provisioned_use=invocation.provisioner.use,
-        fetch_code=S3CodeSource(settings.aws.endpoint_url, clock).fetch,
+        provisioned_use=parts.invocation.provisioner.use,
+        fetch_code=S3CodeSource(settings.aws.endpoint_url, parts.clock).fetch,
         can_deliver=settings.aws.endpoint_url is not None,
     )
+
+
+def _build_service(parts: _Parts, services: Services, stack: AsyncExitStack) -> Service:
+    settings, clock, storage = parts.settings, parts.clock, parts.storage
+    invocation, tasks = parts.invocation, parts.execution.tasks
     answers = Answers(clock)
     request_log = RequestLog(clock)
     stack.callback(request_log.close)
     large_events = LargeEventCheck()
     stack.callback(large_events.close)
-    faults = Faults(functions=storage.functions, clock=clock, tasks=execution.tasks, draw=random.random)
-    controls = _build_controls(
-        settings, clock, storage, execution, invocation, doors, counts, ready, services, answers, faults
-    )
-    service = Service(
+    faults = Faults(functions=storage.functions, clock=clock, tasks=tasks, draw=random.random)
+    return Service(
         answers=answers,
         authenticator=_make_authenticator(settings, storage, clock),
         origins=OriginCheck(frozenset((settings.server.host, socket.gethostname()))),
@@ -402,29 +409,17 @@ def _build_service(
             clock=clock,
             is_checking=settings.auth.level == "sigv4",
         ),
-        controls=controls,
+        controls=_build_controls(parts, services, answers, faults),
         observer=request_log,
         clock=clock,
-        tasks=execution.tasks,
-        scheme=doors.scheme,
+        tasks=tasks,
+        scheme=parts.doors.scheme,
     )
-    return service, services
 
 
-def _build_controls(
-    settings: Settings,
-    clock: Clock,
-    storage: _Storage,
-    execution: _Execution,
-    invocation: _Invocation,
-    doors: Doors,
-    counts: _Counts,
-    ready: asyncio.Event,
-    services: Services,
-    answers: Answers,
-    faults: Faults,
-) -> Controls:
-    account, region = settings.server.account, settings.server.region
+def _build_controls(parts: _Parts, services: Services, answers: Answers, faults: Faults) -> Controls:
+    clock, storage, invocation, execution = parts.clock, parts.storage, parts.invocation, parts.execution
+    doors, counts, server = parts.doors, parts.counts, parts.settings.server
     report = Report(
         stats=counts.stats,
         clock=clock,
@@ -438,7 +433,7 @@ def _build_controls(
         answers=answers,
         clock=clock,
         runtimes={name: found.text_version for name, found in execution.runtimes.interpreters.items()},
-        is_ready=ready.is_set,
+        is_ready=parts.ready.is_set,
         stats=report.make,
         dead_letters=DeadLetters(
             queue=storage.events,
@@ -448,11 +443,13 @@ def _build_controls(
             clock=clock,
         ),
         queued_events=QueuedEvents(storage.events, clock, counts.events.counts),
-        identities=Identities(store=storage.identities, clock=clock, account=account, region=region),
+        identities=Identities(
+            store=storage.identities, clock=clock, account=server.account, region=server.region
+        ),
         faults=faults,
-        admin_token=settings.server.admin_token,
-        account=account,
-        region=region,
+        admin_token=server.admin_token,
+        account=server.account,
+        region=server.region,
     )
 
 
