@@ -42,7 +42,7 @@ MAX_BATCH = 512
 """Writes per transaction: bounds how long the first of them waits for its answer."""
 
 BUSY_TIMEOUT_S = 10.0
-"""How long a write waits for another process (the command line) to finish its own."""
+"""How long a write waits for another writer of the file (a store beside it, the command line) to commit."""
 
 _DISK_ERRORS = frozenset(
     (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN)

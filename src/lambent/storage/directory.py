@@ -6,7 +6,7 @@
       lock                      held by the running server; its text is the server's pid
       format                    number of this layout
       keys                      what is sealed is sealed with these (storage/sealing.py); may lie elsewhere
-      state.db, -wal, -shm      functions (storage/sqlite.py)
+      state.db, -wal, -shm      functions (storage/sqlite.py), users and roles (storage/identities.py)
       events.db, -wal, -shm     waiting events and dead letters (storage/event_queue.py)
       events.ballast            room for the event queue on a full disk (storage/ballast.py)
       code/                     packages (storage/files.py)
