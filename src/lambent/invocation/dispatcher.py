@@ -371,8 +371,9 @@ class Dispatcher:
         is_gone = condition is Condition.RESOURCE_NOT_FOUND
         now = self._clock.now()
         taken, following = await self._queue.take(line.target, _BATCH, math.inf if is_gone else now)
-        for one in taken:
-            await self._give_up(one, condition, error=error.message or error.code)
+        # Together: they share a commit.
+        why = error.message or error.code
+        await asyncio.gather(*(self._give_up(one, condition, error=why) for one in taken))
         line.next_due = math.inf if following is None else (now if is_gone else following)
         if following is None:
             line.waiting = 0
