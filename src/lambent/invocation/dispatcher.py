@@ -527,12 +527,12 @@ class Dispatcher:
                 self._observer.event_happened(key, "dead")
             self.on_letter(letter)
 
-    async def _write(self, write: Callable[[], object], event: Event) -> None:
+    async def _write(self, write: Callable[[], Awaitable[object]], event: Event) -> None:
         """Write an outcome, however long that takes; nothing is taken meanwhile."""
         is_late = False
         while True:
             try:
-                await write()  # type: ignore[misc]
+                await write()
             except StorageFailed as error:
                 if not is_late:
                     is_late = True
