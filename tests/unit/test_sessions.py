@@ -78,6 +78,15 @@ def test_each_environment_has_keys_of_its_own(stage: Stage) -> None:
     assert stage.sessions.find(first.access_key_id, second.token.encode()) is None
 
 
+def test_all_sessions_of_a_role_have_one_compiled_policy(stage: Stage) -> None:
+    stage.give(POLICY % "Allow")
+    begun = [stage.sessions.begin(VERSION) for _ in range(2)]
+    found = [stage.sessions.find(each.access_key_id, each.token.encode()) for each in begun]
+    found.append(stage.sessions.credential_of(VERSION))
+    assert len({id(policy) for one in found if one is not None for policy in one.policies}) == 1
+    assert None not in found
+
+
 def test_a_changed_policy_holds_for_sessions_that_have_begun(stage: Stage) -> None:
     stage.give(POLICY % "Allow")
     keys = stage.sessions.begin(VERSION)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import secrets
 from collections.abc import Callable
 from typing import NamedTuple
@@ -27,6 +28,8 @@ from lambent.storage.sealing import Sealer, Unsealable
 
 _PURPOSE = "session token"
 _REMEMBERED = 4096
+# A role has many sessions, and compiling ten KB takes five milliseconds.
+_compiled = functools.lru_cache(256)(parse_policy)
 
 
 class SessionKeys(NamedTuple):
@@ -145,7 +148,7 @@ def session_principal(role_arn: str, name: str, account: str, role: Role | None)
 
 def _credential(session: _Session, role: Role | None, token: bytes) -> Credential:
     principal = session_principal(session.role_arn, session.name, session.account, role)
-    policies = () if role is None or role.policy is None else (parse_policy(role.policy),)
+    policies = () if role is None or role.policy is None else (_compiled(role.policy),)
     return Credential(
         session.access_key_id, session.secret, principal, policies, token.decode(), session.expires_at
     )
