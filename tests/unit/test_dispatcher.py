@@ -395,12 +395,16 @@ def test_events_of_a_function_that_is_gone_are_dead(play: Play, waits: bool) -> 
     play(script)
 
 
-def test_events_for_a_former_function_of_the_name_do_not_run_in_the_new_one(play: Play) -> None:
+def test_events_for_a_former_function_of_the_name_are_nothing_to_the_new_one(play: Play) -> None:
     async def script(stage: Stage) -> None:
         stage.world.versions[target()] = version(generation="another")
+        stage.world.configs[target().key, "$LATEST"] = EventInvokeConfig(
+            target=target(), on_failure="arn:aws:sqs:r:1:of-the-new-one", modified_at=0.0
+        )
         await stage.accept("1")
         letter = await stage.letter()
         assert letter.record["requestContext"]["condition"] == "ResourceNotFound"
+        assert (letter.state, letter.destination) == ("dead", None)
         assert stage.world.begun == []
 
     play(script)

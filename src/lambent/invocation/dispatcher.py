@@ -507,7 +507,10 @@ class Dispatcher:
     async def _give_up(self, taken: TakenEvent, condition: Condition, *, error: str) -> None:
         """End an event that is not run again."""
         event = taken.event
-        config, queue = await self._config(event.target), await self._dead_letter_queue(event)
+        # What is gone has no configuration any more; one that is there is of what was created anew.
+        is_gone = condition is Condition.RESOURCE_NOT_FOUND
+        config = None if is_gone else await self._config(event.target)
+        queue = await self._dead_letter_queue(event)
         letters = end_of(event, condition, config, queue, now=self._clock.now(), error=error)
         await self._finish(taken, letters, condition)
 
