@@ -447,7 +447,7 @@ class EventQueue(Protocol):
         ...
 
     async def destinations(self) -> list[str]:
-        """Return where letters are to be sent that were not delivered yet; once, before anything is put."""
+        """Return where letters are to be sent that were not delivered yet."""
         ...
 
     async def undelivered(

@@ -28,24 +28,10 @@ def body_of(letter: DeadLetter) -> str:
     return "".join(parts) + "}"
 
 
-def attributes_of(letter: DeadLetter) -> dict[str, dict[str, str]]:
-    """Return the attributes of a message for a dead-letter queue; none for a record."""
-    if letter.form != Form.EVENT:
-        return {}
-    attributes = {
-        "RequestID": _attribute("String", letter.request_id),
-        "ErrorCode": _attribute("Number", str(letter.error_code)),
-    }
-    # No service takes an empty one.
-    if message := _cut(letter.error):
-        attributes["ErrorMessage"] = _attribute("String", message)
-    return attributes
-
-
 def to_sqs(letter: DeadLetter) -> dict[str, Any]:
     """Return a message for a queue, as SendMessageBatch takes it, without its id."""
     message: dict[str, Any] = {"MessageBody": body_of(letter)}
-    if attributes := attributes_of(letter):
+    if attributes := _attributes(letter):
         message["MessageAttributes"] = attributes
     elif letter.trace_id:
         message["MessageSystemAttributes"] = {"AWSTraceHeader": _attribute("String", letter.trace_id)}
@@ -55,7 +41,7 @@ def to_sqs(letter: DeadLetter) -> dict[str, Any]:
 def to_sns(letter: DeadLetter) -> dict[str, Any]:
     """Return a message for a topic, as PublishBatch takes it, without its id."""
     message: dict[str, Any] = {"Message": body_of(letter)}
-    if attributes := attributes_of(letter):
+    if attributes := _attributes(letter):
         message["MessageAttributes"] = attributes
     return message
 
@@ -85,6 +71,20 @@ def object_key(letter: DeadLetter) -> str:
     return f"aws/lambda/async/{letter.function.name}/{day}/{instant}-{letter.request_id}"
 
 
+def _attributes(letter: DeadLetter) -> dict[str, dict[str, str]]:
+    """Return the attributes of a message for a dead-letter queue; none for a record."""
+    if letter.form != Form.EVENT:
+        return {}
+    attributes = {
+        "RequestID": _attribute("String", letter.request_id),
+        "ErrorCode": _attribute("Number", str(letter.error_code)),
+    }
+    # No service takes an empty one.
+    if message := _cut(letter.error):
+        attributes["ErrorMessage"] = _attribute("String", message)
+    return attributes
+
+
 def _attribute(kind: str, value: str) -> dict[str, str]:
     return {"DataType": kind, "StringValue": value}
 
@@ -109,4 +109,4 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-__all__ = ["attributes_of", "body_of", "object_key", "to_event_bus", "to_sns", "to_sqs"]
+__all__ = ["body_of", "object_key", "to_event_bus", "to_sns", "to_sqs"]
