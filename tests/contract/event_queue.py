@@ -297,24 +297,44 @@ class EventQueueContract(ABC):
                 own = letter(str(number), payload=b"x" * 100)
                 sent = dataclasses.replace(own, state="undelivered", destination="ab"[number % 2])
                 await queue.finish(one, [sent, own])
-            assert sorted(await queue.destinations()) == ["a", "b"]
-            found = await queue.undelivered("a", after=0, limit=2, max_bytes=10_000)
+            assert sorted(await queue.destinations()) == [("a", target().key), ("b", target().key)]
+            found = await queue.undelivered("a", None, after=0, limit=2, max_bytes=10_000)
             assert [(one.request_id, one.destination) for _, one in found] == [("0", "a"), ("2", "a")]
-            rest = await queue.undelivered("a", after=found[-1][0], limit=2, max_bytes=10_000)
+            rest = await queue.undelivered("a", None, after=found[-1][0], limit=2, max_bytes=10_000)
             assert [one.request_id for _, one in rest] == ["4"]
             await queue.delivered([number for number, _ in found])
             await queue.delivered([found[0][0]])
-            assert await queue.undelivered("a", after=0, limit=9, max_bytes=10_000) == rest
+            assert await queue.undelivered("a", None, after=0, limit=9, max_bytes=10_000) == rest
 
         async def again(queue: EventQueue) -> None:
-            ((number, given),) = await queue.undelivered("a", after=0, limit=9, max_bytes=10_000)
+            ((number, given),) = await queue.undelivered("a", None, after=0, limit=9, max_bytes=10_000)
             await queue.undeliverable(number, "böse")
-            assert await queue.destinations() == ["b"]
+            assert await queue.destinations() == [("b", target().key)]
             kept = [one for _, one in await queue.dead_letters(ACCOUNT, REGION, "f", after=0, limit=100)]
             assert dataclasses.replace(given, state="dead", delivery_error="böse") in kept
             assert len(kept) == 6 + 1 + 3
 
         self.run(scenario, again)
+
+    def test_letters_of_one_function_are_read_without_those_of_others(self) -> None:
+        names = ("f", "g", "f", "h", "g")
+
+        async def scenario(queue: EventQueue) -> None:
+            for number, name in enumerate(names):
+                await queue.put(event(str(number)))
+                (taken,), _ = await queue.take(target(), 1, 100.0)
+                await queue.finish(taken, [letter(str(number), name, state="undelivered", destination="a")])
+            of_each = [("a", target(name).key) for name in sorted(set(names))]
+            assert sorted(await queue.destinations()) == of_each
+            for name, given in (("f", ["0", "2"]), ("g", ["1", "4"]), ("h", ["3"]), ("i", [])):
+                key = target(name).key
+                found = await queue.undelivered("a", key, after=0, limit=9, max_bytes=10_000)
+                assert [one.request_id for _, one in found] == given
+            ((number, _),) = await queue.undelivered("a", target("g").key, after=0, limit=1, max_bytes=1)
+            ((_, rest),) = await queue.undelivered("a", target("g").key, after=number, limit=9, max_bytes=1)
+            assert rest.request_id == "4"
+
+        self.run(scenario)
 
     def test_letters_are_read_up_to_a_size_but_never_none(self) -> None:
         async def scenario(queue: EventQueue) -> None:
@@ -325,7 +345,7 @@ class EventQueueContract(ABC):
                 given = letter(str(number), state="undelivered", destination="a", payload=b"x" * 100_000)
                 await queue.finish(one, [given])
             for max_bytes, count in ((1, 1), (150_000, 2), (250_000, 3), (10**9, 4)):
-                found = await queue.undelivered("a", after=0, limit=10, max_bytes=max_bytes)
+                found = await queue.undelivered("a", None, after=0, limit=10, max_bytes=max_bytes)
                 assert len(found) == count
 
         self.run(scenario)

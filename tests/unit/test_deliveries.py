@@ -193,6 +193,36 @@ def test_one_destination_that_fails_holds_no_other_up(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_no_function_waits_for_the_right_of_another_to_call_a_third(tmp_path: Path) -> None:
+    destination = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:d"
+
+    class Functions:
+        """Takes what comes of any function but one."""
+
+        def __init__(self, queue: SqliteEventQueue) -> None:
+            self._queue = queue
+
+        async def deliver(self, destination: str, number: int, letter: DeadLetter) -> Outcome:
+            if letter.function.name == "forbidden":
+                return Outcome("AccessDeniedException")
+            await self._queue.delivered([number])
+            return Outcome()
+
+    async def scenario(stage: Stage) -> None:
+        stage.deliveries._functions = cast("FunctionDestinations", Functions(stage.queue))
+        forbidden = FunctionKey(ACCOUNT, REGION, "forbidden")
+        await stage.bury("1", destination=destination, function=forbidden)
+        await stage.bury("2", destination=destination)
+        await stage.wait_until_left("1")
+        await stage.bury("3", "4", destination=destination, notice=False)
+        await stage.deliveries.start()
+        await stage.wait_until_left("1")
+        (waiting,) = await stage.left()
+        assert stage.deliveries.error_of(waiting) == "AccessDeniedException"
+
+    play(tmp_path, scenario)
+
+
 def test_a_letter_that_will_never_be_taken_is_dead_and_holds_no_other_up(tmp_path: Path) -> None:
     async def scenario(stage: Stage) -> None:
         counted = Counting()

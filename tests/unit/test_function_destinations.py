@@ -64,9 +64,9 @@ def test_a_function_that_is_gone_needs_no_role_where_nobody_does(
         await queue.put(event("1"))
         (taken,), _ = await queue.take(target(), 1, 1e9)
         await queue.finish(taken, [letter("1", state="undelivered", destination=destination, error="")])
-        ((number, waiting),) = await queue.undelivered(destination, after=0, limit=1, max_bytes=1)
+        ((number, waiting),) = await queue.undelivered(destination, None, after=0, limit=1, max_bytes=1)
         assert await functions.deliver(destination, number, waiting) == outcome
-        left = await queue.undelivered(destination, after=0, limit=1, max_bytes=1)
+        left = await queue.undelivered(destination, None, after=0, limit=1, max_bytes=1)
         assert left == ([(number, waiting)] if outcome.error else [])
         assert [one.target for one in noticed] == ([] if outcome.error else [target("destination")])
         await queue.stop()

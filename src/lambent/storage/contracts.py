@@ -446,17 +446,17 @@ class EventQueue(Protocol):
         """Forget a taken event and keep what became of it, both or neither."""
         ...
 
-    async def destinations(self) -> list[str]:
-        """Return where letters are to be sent that were not delivered yet."""
+    async def destinations(self) -> list[tuple[str, FunctionKey]]:
+        """Return where letters are to be sent that were not delivered yet, and of which functions."""
         ...
 
     async def undelivered(
-        self, destination: str, *, after: int, limit: int, max_bytes: int
+        self, destination: str, source: FunctionKey | None, *, after: int, limit: int, max_bytes: int
     ) -> list[tuple[int, DeadLetter]]:
         """Return letters for a destination with their numbers, which are above ``after``, oldest first.
 
-        The first one, and those behind it until there are ``limit``, or all before are
-        ``max_bytes`` long together.
+        Of one function's events, or of all. The first one, and those behind it until there are
+        ``limit``, or all before are ``max_bytes`` long together.
         """
         ...
 

@@ -156,15 +156,17 @@ class SqliteEventQueue:
 
     # -- deliveries
 
-    async def destinations(self) -> list[str]:
-        """Return where letters are to be sent that have not been taken there."""
-        return [destination for (destination,) in await self._database.scan(_SQL["destinations"])]
+    async def destinations(self) -> list[tuple[str, FunctionKey]]:
+        """Return where letters are to be sent that have not been taken there, and whose they are."""
+        rows = await self._database.scan(_SQL["destinations"])
+        return [(destination, FunctionKey(*key)) for destination, *key in rows]
 
     async def undelivered(
-        self, destination: str, *, after: int, limit: int, max_bytes: int
+        self, destination: str, source: FunctionKey | None, *, after: int, limit: int, max_bytes: int
     ) -> list[tuple[int, DeadLetter]]:
         """Return the first letters for a destination with their numbers above ``after``."""
-        rows = await self._database.scan(_SQL["undelivered"], (destination, after, limit, max_bytes))
+        key = source or (None, None, None)
+        rows = await self._database.scan(_SQL["undelivered"], (destination, after, *key, limit, max_bytes))
         return [(number, _letter(document, payload)) for number, document, payload in rows]
 
     async def delivered(self, numbers: Sequence[int]) -> None:

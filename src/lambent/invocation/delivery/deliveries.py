@@ -5,6 +5,9 @@ are any: a window is read, sent in batches, and forgotten when it was taken. A d
 fails is left alone for a while (1 s, doubling to 60 s), then asked with a single letter: all
 others of it wait for that one. What is to blame on a letter alone makes that letter dead.
 
+Where the destination is a function, the one that the event was for may lack what it takes to call
+it. So each of those has a line of its own, and none waits for another one's rights.
+
 A server that is killed between a delivery and the note of it delivers once more; so do most
 services.
 
@@ -26,6 +29,7 @@ from lambent.invocation.delivery.sender import Sender, SenderDied
 from lambent.invocation.delivery.services import LETTERS_MAX, Outcome
 from lambent.model.arns import parse_arn
 from lambent.model.events import DeadLetter
+from lambent.model.functions import FunctionKey
 from lambent.model.observer import SILENT, Observer
 from lambent.storage.contracts import EventQueue, StorageFailed
 from lambent.tasks import Tasks
@@ -47,15 +51,17 @@ class _Line:
     """The letters of one destination.
 
     Attributes:
+        source: whose events alone are meant; None for all.
         has_more: whether letters may have come since it was last looked.
         failures: in a row.
         error: of the last one.
     """
 
-    __slots__ = ("destination", "error", "failures", "has_more")
+    __slots__ = ("destination", "error", "failures", "has_more", "source")
 
-    def __init__(self, destination: str) -> None:
+    def __init__(self, destination: str, source: FunctionKey | None) -> None:
         self.destination = destination
+        self.source = source
         self.has_more = False
         self.failures = 0
         self.error = ""
@@ -86,20 +92,20 @@ class Deliveries:
         self._functions = functions
         self._clock = clock
         self._tasks = tasks
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[tuple[str, FunctionKey | None], _Line] = {}
         self._places = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(_LINES_AT_ONCE))
         self._under_way: set[asyncio.Task[bool]] = set()
         self._is_stopping = False
 
     async def start(self) -> None:
         """Take up what waits; once."""
-        for destination in await self._queue.destinations():
-            self._serve(destination)
+        for destination, function in await self._queue.destinations():
+            self._serve(destination, function)
 
     def notice(self, letter: DeadLetter) -> None:
         """Take note of a letter that is on disk."""
         if letter.state == "undelivered" and letter.destination is not None:
-            self._serve(letter.destination)
+            self._serve(letter.destination, letter.function)
 
     def error_of(self, letter: DeadLetter) -> str:
         """Return why a letter is not delivered; "" if that is only a matter of time."""
@@ -107,7 +113,7 @@ class Deliveries:
             return letter.delivery_error
         if not self._can_reach(letter.destination):
             return NO_ENDPOINT
-        line = self._lines.get(letter.destination)
+        line = self._lines.get(_place_of(letter.destination, letter.function))
         return "" if line is None else line.error
 
     async def stop(self) -> None:
@@ -121,12 +127,13 @@ class Deliveries:
     def _can_reach(self, destination: str) -> bool:
         return self._sender is not None or parse_arn(destination).service == "lambda"
 
-    def _serve(self, destination: str) -> None:
-        line = self._lines.get(destination)
+    def _serve(self, destination: str, function: FunctionKey) -> None:
+        place = _place_of(destination, function)
+        line = self._lines.get(place)
         if line is None:
             if not self._can_reach(destination) or self._is_stopping:
                 return
-            line = self._lines[destination] = _Line(destination)
+            line = self._lines[place] = _Line(*place)
             self._tasks.start(self._run(line), f"deliveries to {destination}")
         line.has_more = True
 
@@ -140,7 +147,7 @@ class Deliveries:
                     await self._clock.sleep(wait_s(line.failures))
                     line.failures += 1
         finally:
-            del self._lines[line.destination]
+            del self._lines[line.destination, line.source]
 
     async def _deliver_all(self, line: _Line) -> bool:
         """Deliver window after window; return whether nothing is left and nothing failed."""
@@ -170,7 +177,7 @@ class Deliveries:
         limit = 1 if line.failures else _WINDOW
         try:
             return await self._queue.undelivered(
-                line.destination, after=after, limit=limit, max_bytes=_WINDOW_BYTES
+                line.destination, line.source, after=after, limit=limit, max_bytes=_WINDOW_BYTES
             )
         except StorageFailed as error:
             _fail(line, f"storage failed: {error}")
@@ -220,6 +227,11 @@ class Deliveries:
             return await self._sender.deliver(destination, [letter for _, letter in batch])
         except (SenderDied, OSError) as error:
             return [Outcome(str(error))] * len(batch)
+
+
+def _place_of(destination: str, function: FunctionKey) -> tuple[str, FunctionKey | None]:
+    """Return the destination, and for a function as such whose letters have a line of their own."""
+    return destination, function if parse_arn(destination).service == "lambda" else None
 
 
 def wait_s(failures: int) -> float:

@@ -83,7 +83,7 @@ ORDER BY sequence DESC LIMIT 1;
 DELETE FROM dead_letters WHERE sequence = ?;
 
 -- name: destinations
-SELECT DISTINCT destination FROM dead_letters WHERE destination IS NOT NULL;
+SELECT DISTINCT destination, account, region, name FROM dead_letters WHERE destination IS NOT NULL;
 
 -- name: undelivered
 -- The first one, and those behind it as long as all of them together stay small.
@@ -91,9 +91,11 @@ SELECT sequence, document, payload FROM dead_letters WHERE sequence IN (
     SELECT sequence FROM (
         SELECT sequence, sum(size) OVER (ORDER BY sequence) AS total, size FROM (
             SELECT sequence, length(payload) + length(document) AS size FROM dead_letters
-            WHERE destination = ? AND sequence > ? ORDER BY sequence LIMIT ?
+            WHERE destination = ?1 AND sequence > ?2
+            AND (?3 IS NULL OR (account, region, name) = (?3, ?4, ?5))
+            ORDER BY sequence LIMIT ?6
         )
-    ) WHERE total - size < ?
+    ) WHERE total - size < ?7
 ) ORDER BY sequence;
 
 -- name: delivered
