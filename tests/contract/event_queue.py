@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.contract.rig import ACCOUNT, REGION
 
-from lambent.model.events import Backlog, DeadLetter, Event, Target, Waiting
+from lambent.model.events import Backlog, DeadLetter, Event, EventTarget, Waiting
 from lambent.model.functions import FunctionKey
 from lambent.storage.contracts import BacklogFull, EventQueue
 
@@ -27,11 +27,11 @@ Scenario = Callable[[EventQueue], Awaitable[None]]
 MAX_BACKLOG = 50
 
 
-def target(name: str = "f", qualifier: str | None = None) -> Target:
-    return Target(FunctionKey(ACCOUNT, REGION, name), qualifier)
+def target(name: str = "f", qualifier: str | None = None) -> EventTarget:
+    return EventTarget(FunctionKey(ACCOUNT, REGION, name), qualifier)
 
 
-def event(request_id: str, of: Target | None = None, **changes: Any) -> Event:
+def event(request_id: str, of: EventTarget | None = None, **changes: Any) -> Event:
     given = {
         "request_id": request_id,
         "target": of or target(),
@@ -55,7 +55,9 @@ def letter(request_id: str, name: str = "f", at: float = 100.0, **changes: Any) 
     return DeadLetter(**{**given, **changes})
 
 
-async def ids(queue: EventQueue, of: Target | None = None, limit: int = 100, now: float = 100.0) -> list[str]:
+async def ids(
+    queue: EventQueue, of: EventTarget | None = None, limit: int = 100, now: float = 100.0
+) -> list[str]:
     taken, _ = await queue.take(of or target(), limit, now)
     return [one.event.request_id for one in taken]
 

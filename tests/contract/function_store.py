@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.contract.rig import ACCOUNT, REGION, make_head
 
-from lambent.model.events import EventInvokeConfig, Target
+from lambent.model.events import EventInvokeConfig, EventTarget
 from lambent.model.functions import Alias, CodePackage, FunctionHead, FunctionKey, State, UpdateStatus
 from lambent.model.provisioned import ProvisionedConfig
 from lambent.storage.contracts import (
@@ -58,7 +58,9 @@ def make_alias(key: FunctionKey, name: str, version: str, **changes: Any) -> Ali
 
 def make_event_config(key: FunctionKey, qualifier: str, **changes: Any) -> EventInvokeConfig:
     """Return how events are tried of what the qualifier names."""
-    return EventInvokeConfig(target=Target(key, qualifier), **{"modified_at": 1_700_000_000.125, **changes})
+    return EventInvokeConfig(
+        target=EventTarget(key, qualifier), **{"modified_at": 1_700_000_000.125, **changes}
+    )
 
 
 def make_provisioned(key: FunctionKey, qualifier: str, requested: int = 1) -> ProvisionedConfig:

@@ -25,7 +25,7 @@ from lambent.invocation.dispatcher import INTERRUPTIONS_MAX, Dispatcher
 from lambent.invocation.invoker import Invoker
 from lambent.invocation.resolve import Resolved, Resolver
 from lambent.model.errors import ResourceConflictException, ResourceNotFoundException
-from lambent.model.events import DeadLetter, EventInvokeConfig, Target
+from lambent.model.events import DeadLetter, EventInvokeConfig, EventTarget
 from lambent.model.functions import FunctionHead, FunctionKey, FunctionVersion
 from lambent.model.invocations import Invocation, InvocationResult
 from lambent.storage.contracts import Change, FunctionStore, OnChange, StorageFailed
@@ -50,7 +50,7 @@ class World:
     """
 
     def __init__(self) -> None:
-        self.versions: dict[Target, FunctionVersion | Exception] = {}
+        self.versions: dict[EventTarget, FunctionVersion | Exception] = {}
         self.configs: dict[tuple[FunctionKey, str], EventInvokeConfig] = {}
         self.heads: dict[FunctionKey, FunctionHead] = {}
         self.running: deque[tuple[Invocation, Callable[[InvocationResult], None]]] = deque()
@@ -79,7 +79,7 @@ class World:
     # Resolver
 
     async def resolve(self, key: FunctionKey, qualifier: str | None) -> Resolved:
-        found = self.versions.get(Target(key, qualifier))
+        found = self.versions.get(EventTarget(key, qualifier))
         if isinstance(found, Exception):
             raise found
         return Resolved(found or version(key.name), key.arn(qualifier))
@@ -134,7 +134,7 @@ class Stage:
         await self.queue.stop()
         self.directory.close()
 
-    async def accept(self, *names: str, of: Target | None = None, **changes: Any) -> None:
+    async def accept(self, *names: str, of: EventTarget | None = None, **changes: Any) -> None:
         for name in names:
             given = event(name, of, accepted_at=self.clock.now(), **changes)
             await self.dispatcher.accept(given)

@@ -42,8 +42,7 @@ from lambent.model.errors import (
     ServiceException,
     TooManyRequestsException,
 )
-from lambent.model.events import Event
-from lambent.model.events import Target as EventTarget
+from lambent.model.events import Event, EventTarget
 from lambent.model.invocations import Invocation, InvocationResult
 from lambent.model.policies import Policy
 from lambent.storage.contracts import BacklogFull

@@ -15,8 +15,7 @@ from lambent.control.operation import Call, Output, Services, Target, exists, fi
 from lambent.control.paging import cut_page, page_size, parse_marker, render_marker
 from lambent.model.arns import parse_arn
 from lambent.model.errors import InvalidParameterValueException, ResourceNotFoundException
-from lambent.model.events import EventInvokeConfig
-from lambent.model.events import Target as EventTarget
+from lambent.model.events import EventInvokeConfig, EventTarget
 from lambent.model.functions import LATEST, FunctionKey
 from lambent.model.names import parse_function_reference
 from lambent.storage.contracts import Conflict

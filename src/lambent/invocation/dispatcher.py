@@ -42,7 +42,7 @@ from lambent.model.errors import (
     ServiceError,
     TooManyRequestsException,
 )
-from lambent.model.events import Condition, DeadLetter, Event, EventInvokeConfig, Target
+from lambent.model.events import Condition, DeadLetter, Event, EventInvokeConfig, EventTarget
 from lambent.model.functions import LATEST, FunctionVersion
 from lambent.model.invocations import Invocation, InvocationResult
 from lambent.model.observer import SILENT, Observer
@@ -96,7 +96,7 @@ class _Line:
         "waiting",
     )
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: EventTarget) -> None:
         self.target = target
         self.next_due = math.inf
         self.blocked_until = -math.inf
@@ -148,7 +148,7 @@ class Dispatcher:
         self._retry_delays = retry_delays
         self._retention_s = retention_s
         self._draw = draw
-        self._lines: dict[Target, _Line] = {}
+        self._lines: dict[EventTarget, _Line] = {}
         self._ready: deque[_Line] = deque()
         # Throttled lines, in the order in which they were.
         self._blocked: dict[_Line, None] = {}
@@ -214,7 +214,7 @@ class Dispatcher:
         line.largest = max(line.largest, len(event.payload))
         self._due(line, due)
 
-    def _line(self, target: Target) -> _Line:
+    def _line(self, target: EventTarget) -> _Line:
         line = self._lines.get(target)
         if line is None:
             line = self._lines[target] = _Line(target)
@@ -379,7 +379,7 @@ class Dispatcher:
             line.waiting = 0
             line.is_gone = False
 
-    async def _config(self, target: Target) -> EventInvokeConfig | None:
+    async def _config(self, target: EventTarget) -> EventInvokeConfig | None:
         """Return how a target's events are tried."""
         return await self._load(
             target, lambda: self._store.load_event_config(target.key, target.qualifier or LATEST)
@@ -396,7 +396,7 @@ class Dispatcher:
         target: str | None = head.latest.kept.get("DeadLetterConfig", {}).get("TargetArn")
         return target
 
-    async def _load(self, target: Target, read: Callable[[], Awaitable[T]]) -> T:
+    async def _load(self, target: EventTarget, read: Callable[[], Awaitable[T]]) -> T:
         """Read, however long that takes: an event may depend on it."""
         while True:
             try:
@@ -557,7 +557,7 @@ class Dispatcher:
             await self._clock.sleep(_SWEEP_S)
 
 
-_DEFAULT = EventInvokeConfig(target=Target(None, None), modified_at=0.0)  # type: ignore[arg-type]
+_DEFAULT = EventInvokeConfig(target=EventTarget(None, None), modified_at=0.0)  # type: ignore[arg-type]
 
 
 __all__ = ["INTERRUPTIONS_MAX", "Dispatcher"]

@@ -14,7 +14,7 @@ from lambent import limits
 from lambent.model.functions import LATEST, FunctionKey
 
 
-class Target(NamedTuple):
+class EventTarget(NamedTuple):
     """What an event is for: a function and the qualifier that it was called by, None without one."""
 
     key: FunctionKey
@@ -44,7 +44,7 @@ class Event:
     """
 
     request_id: str
-    target: Target
+    target: EventTarget
     generation: str
     payload: bytes
     trace_id: str = ""
@@ -82,7 +82,7 @@ class Waiting(NamedTuple):
         oldest: when the first of all was accepted, seconds since the epoch.
     """
 
-    target: Target
+    target: EventTarget
     waiting: int
     running: int
     oldest: float
@@ -149,9 +149,9 @@ class DeadLetter:
     payload: bytes
 
     @property
-    def target(self) -> Target:
+    def target(self) -> EventTarget:
         """What the event was for."""
-        return Target(self.function, self.qualifier)
+        return EventTarget(self.function, self.qualifier)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +167,7 @@ class EventInvokeConfig:
         modified_at: seconds since the epoch.
     """
 
-    target: Target
+    target: EventTarget
     maximum_retry_attempts: int | None = None
     maximum_event_age_s: int | None = None
     on_success: str | None = None
@@ -190,6 +190,6 @@ class EventInvokeConfig:
 class Backlog:
     """What waits for one target: ``waiting`` events, the first of which is due at ``next_due``."""
 
-    target: Target
+    target: EventTarget
     waiting: int
     next_due: float

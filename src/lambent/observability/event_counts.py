@@ -27,6 +27,8 @@ class EventCounts(Observer):
             if len(self._counts) >= FUNCTIONS_AT_MOST:
                 self._counts.popitem(last=False)
             counts = self._counts[key] = Counter()
+        else:
+            self._counts.move_to_end(key)
         counts[what] += 1
 
     def counts(self) -> dict[FunctionKey, Mapping[str, int]]:

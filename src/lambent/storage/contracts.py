@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
-from lambent.model.events import Backlog, DeadLetter, Event, EventInvokeConfig, QueuedEvent, Target, Waiting
+from lambent.model.events import (
+    Backlog,
+    DeadLetter,
+    Event,
+    EventInvokeConfig,
+    EventTarget,
+    QueuedEvent,
+    Waiting,
+)
 from lambent.model.functions import LATEST, Alias, CodePackage, FunctionHead, FunctionKey
 from lambent.model.provisioned import ProvisionedConfig
 
@@ -431,7 +439,9 @@ class EventQueue(Protocol):
         """
         ...
 
-    async def take(self, target: Target, limit: int, now: float) -> tuple[list[TakenEvent], float | None]:
+    async def take(
+        self, target: EventTarget, limit: int, now: float
+    ) -> tuple[list[TakenEvent], float | None]:
         """Take up to ``limit`` events that are due at ``now``, and tell when the next of the target is due.
 
         By a taker that holds what it needs to run them.

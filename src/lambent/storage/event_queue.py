@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
-from lambent.model.events import Backlog, DeadLetter, Event, QueuedEvent, Target, Waiting
+from lambent.model.events import Backlog, DeadLetter, Event, EventTarget, QueuedEvent, Waiting
 from lambent.model.functions import FunctionKey
 from lambent.storage.ballast import Ballast
 from lambent.storage.contracts import BacklogFull, StorageFailed, TakenEvent
@@ -125,7 +125,9 @@ class SqliteEventQueue:
                 raise
         return await write()
 
-    async def take(self, target: Target, limit: int, now: float) -> tuple[list[TakenEvent], float | None]:
+    async def take(
+        self, target: EventTarget, limit: int, now: float
+    ) -> tuple[list[TakenEvent], float | None]:
         """Take up to ``limit`` events that are due, oldest first; and tell when the next one is."""
         text = _text(target)
 
@@ -308,7 +310,7 @@ def _cancel(number: int, connection: sqlite3.Connection) -> bool:
     return connection.execute(_SQL["cancel"], (number,)).rowcount > 0
 
 
-def _text(target: Target) -> str:
+def _text(target: EventTarget) -> str:
     return "\n".join((*target.key, target.qualifier or ""))
 
 
@@ -317,9 +319,9 @@ def _place(account: str, region: str, name: str | None) -> str:
     return "".join(f"{part}\n" for part in (account, region, name) if part is not None)
 
 
-def _target(text: str) -> Target:
+def _target(text: str) -> EventTarget:
     account, region, name, qualifier = text.split("\n")
-    return Target(FunctionKey(account, region, name), qualifier or None)
+    return EventTarget(FunctionKey(account, region, name), qualifier or None)
 
 
 def _document(event: Event) -> str:
@@ -338,7 +340,7 @@ def _document(event: Event) -> str:
     ).decode()
 
 
-def _event(target: Target, document: str, payload: bytes) -> Event:
+def _event(target: EventTarget, document: str, payload: bytes) -> Event:
     return Event(target=target, payload=payload, **json.loads(document))
 
 

@@ -17,7 +17,7 @@ from lambent.invocation.delivery.services import Outcome
 from lambent.invocation.resolve import Resolver
 from lambent.model.arns import parse_arn
 from lambent.model.errors import ServiceError
-from lambent.model.events import DeadLetter, Event, Target
+from lambent.model.events import DeadLetter, Event, EventTarget
 from lambent.model.functions import FunctionKey, FunctionVersion
 from lambent.model.identities import Credential
 from lambent.model.invocations import Caller, Origin
@@ -94,7 +94,7 @@ class FunctionDestinations:
             return Outcome(f"{error.code}: {error.message}")
         return Outcome()
 
-    async def _authorize(self, letter: DeadLetter, target: Target, policy: Policy | None) -> None:
+    async def _authorize(self, letter: DeadLetter, target: EventTarget, policy: Policy | None) -> None:
         """Ask whether the function that the event was for may call the destination."""
         key = letter.function
         credential = None
@@ -108,10 +108,10 @@ class FunctionDestinations:
         self._authorizer.authorize(caller, access, policy, _HERE)
 
 
-def _target(destination: str) -> Target:
+def _target(destination: str) -> EventTarget:
     arn = parse_arn(destination)
     _, name, *qualifier = arn.resource.split(":")
-    return Target(FunctionKey(arn.account, arn.region, name), qualifier[0] if qualifier else None)
+    return EventTarget(FunctionKey(arn.account, arn.region, name), qualifier[0] if qualifier else None)
 
 
 __all__ = ["FunctionDestinations"]
