@@ -14,25 +14,26 @@ import json
 import random
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-from tests.crash.test_event_queue_killed import (
+from tests.crash.lives import (
     EVENTS,
     KILLS,
     SEED,
+    SETTINGS,
     Kill,
     Producers,
+    count,
     drained,
     is_failing,
     send_and_kill,
 )
-from tests.integration.conftest import ROLE, RUNTIME, pack, running_server, wait_until_active
-from tests.integration.events_harness import wait_for
+from tests.integration.conftest import Functions, running_server
+from tests.waiting import wait_for
 
 _ENDPOINT = Path(__file__).parents[1] / "queue_endpoint.py"
 _QUEUE = "arn:aws:sqs:us-east-1:000000000000:q"
@@ -82,33 +83,17 @@ async def kill_now_and_then(queue: QueueService, chance: random.Random) -> None:
         queue.start()
 
 
-def undelivered(data_dir: Path) -> int:
-    with contextlib.closing(sqlite3.connect(f"file:{data_dir / 'events.db'}?mode=ro", uri=True)) as found:
-        return int(found.execute("SELECT count(*) FROM dead_letters").fetchone()[0])
-
-
 @pytest.mark.timeout(120 + KILLS * 5 + EVENTS / 50)
 def test_every_outcome_is_delivered_when_server_sender_and_queue_are_killed(tmp_path: Path) -> None:
     print(f"CRASH_SEED={SEED}")
     chance = random.Random(SEED)
     ledger = tmp_path / "ledger"
     queue = QueueService(ledger)
-    settings = {
-        "LAMBENT_ASYNC_RETRY_DELAYS": "0.05,0.1",
-        "LAMBENT_CONCURRENCY_ACCOUNT_LIMIT": "16",
-        "LAMBENT_AWS_ENDPOINT_URL": f"http://127.0.0.1:{queue.port}",
-    }
+    settings = {**SETTINGS, "LAMBENT_AWS_ENDPOINT_URL": f"http://127.0.0.1:{queue.port}"}
     producers, kills = Producers(), list[Kill]()
     with running_server(tmp_path, **settings) as server:
         client = server.client()
-        client.create_function(
-            FunctionName="f",
-            Runtime=RUNTIME,
-            Role=ROLE,
-            Handler="index.handler",
-            Code={"ZipFile": pack(index=_FUNCTION)},
-        )
-        wait_until_active(client, "f")
+        Functions(client)(_FUNCTION, FunctionName="f")
         sides = {side: {"Destination": _QUEUE} for side in ("OnSuccess", "OnFailure")}
         client.put_function_event_invoke_config(FunctionName="f", DestinationConfig=sides)
 
@@ -127,7 +112,7 @@ def test_every_outcome_is_delivered_when_server_sender_and_queue_are_killed(tmp_
     with running_server(tmp_path, **settings) as server:
         asyncio.run(producers.send(server.port, _EVENTS))
         asyncio.run(drained(server.data_dir))
-        wait_for(lambda: undelivered(server.data_dir) == 0)
+        wait_for(lambda: count(server.data_dir, "dead_letters") == 0)
         assert server.stop() == 0
     queue.kill()
 

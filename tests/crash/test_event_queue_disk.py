@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 from tests.crash.disk import needs_watched_files
-from tests.integration.conftest import ROLE, RUNTIME, RunningServer, pack, running_server, wait_until_active
-from tests.integration.wire import Peer, request, wait_for
+from tests.integration.conftest import Functions, RunningServer, running_server
+from tests.integration.wire import Peer, request
+from tests.waiting import wait_for
 
 PATH = "/2015-03-31/functions/f/invocations"
 REFUSAL = {"Message": "The event could not be stored; it may run nevertheless.", "Type": "Service"}
@@ -44,15 +45,8 @@ class Stage:
         self.gate = folder / "gate"
         self.ledger.touch()
         client = server.client()
-        client.create_function(
-            FunctionName="f",
-            Runtime=RUNTIME,
-            Role=ROLE,
-            Handler="index.handler",
-            Code={"ZipFile": pack(index=_FUNCTION)},
-            Environment={"Variables": {"LEDGER": str(self.ledger), "GATE": str(self.gate)}},
-        )
-        wait_until_active(client, "f")
+        variables = {"LEDGER": str(self.ledger), "GATE": str(self.gate)}
+        Functions(client)(_FUNCTION, FunctionName="f", Environment={"Variables": variables})
         client.put_function_concurrency(FunctionName="f", ReservedConcurrentExecutions=1)
         self.peer = Peer(server.port)
 

@@ -6,12 +6,11 @@ import http.client
 import json
 import os
 import socket
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.integration.conftest import RunningServer
+from tests.waiting import wait_for
 
 # Tells that it runs, waits for a gate if it is given one, and fails if it is asked to.
 TELLING = """
@@ -101,14 +100,6 @@ def letters(server: RunningServer, function: str, count: int = 0) -> list[dict[s
 
     wait_for(are_there)
     return found
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Return as soon as a condition holds; it must within 30 seconds."""
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def accept(client: Any, name: str, payload: bytes, **members: Any) -> str:

@@ -31,10 +31,11 @@ from botocore.exceptions import ClientError
 
 from lambent.api.operations import OPERATIONS
 from tests.integration.conftest import RUNTIME, Functions, RunningServer, pack, running_server
-from tests.integration.events_harness import control, wait_for
+from tests.integration.events_harness import control
 from tests.integration.test_accounts import BY_ARN, CALLS, call
 from tests.integration.test_cli import Command
 from tests.integration.wire import INVOKE, Answer, Peer, request
+from tests.waiting import wait_for
 
 OWN, OTHER = "111122223333", "444455556666"
 REGION = "us-east-1"

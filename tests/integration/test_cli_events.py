@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import Functions, RunningServer, running_server, wait_until_active
-from tests.integration.events_harness import TELLING, Told, accept, control, letters, wait_for
+from tests.integration.events_harness import TELLING, Told, accept, control, letters
 from tests.integration.test_cli import Command, on_a_terminal
+from tests.waiting import wait_for
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
 TOKEN = "a-token-of-32-printable-characters"

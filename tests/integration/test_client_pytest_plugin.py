@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import RunningServer
-from tests.integration.events_harness import wait_for
+from tests.waiting import wait_for
 
 HANDLERS = """
 import boto3

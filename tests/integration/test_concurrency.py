@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.integration.conftest import Functions, RunningServer, running_server
-from tests.integration.wire import wait_for
+from tests.waiting import wait_for
 
 Deploy = Callable[..., str]
 

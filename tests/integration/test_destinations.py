@@ -15,7 +15,8 @@ import boto3
 import pytest
 
 from tests.integration.conftest import Functions, RunningServer, running_server, wait_until_active
-from tests.integration.events_harness import Told, accept, control, letters, wait_for
+from tests.integration.events_harness import Told, accept, control, letters
+from tests.waiting import wait_for
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from lambent.model.functions import LoggingConfig
-from tests.integration.environment_rig import RUNTIME, Rig, is_alive, play
+from tests.integration.environment_rig import RUNTIME, Rig, play
+from tests.processes import is_alive
 
 KILLED = "Runtime exited with error: signal: killed"
 

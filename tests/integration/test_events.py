@@ -17,8 +17,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.integration.conftest import Functions, RunningServer, pack, running_server, wait_until_active
-from tests.integration.events_harness import TELLING, Told, accept, control, letters, wait_for
+from tests.integration.events_harness import TELLING, Told, accept, control, letters
 from tests.integration.wire import INVOKE, Peer, request
+from tests.waiting import wait_for
 
 QUICKLY = {"LAMBENT_ASYNC_RETRY_DELAYS": "0.1,0.1"}
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:"

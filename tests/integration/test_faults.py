@@ -17,7 +17,8 @@ from lambent.api.service_model import load_service_model
 from lambent.model.errors import INVOKE_ERRORS, THROTTLE_REASONS
 from tests.integration.conftest import Functions, RunningServer, running_server
 from tests.integration.events_harness import OwnersConnection
-from tests.integration.wire import INVOKE, Peer, request, wait_for
+from tests.integration.wire import INVOKE, Peer, request
+from tests.waiting import wait_for
 
 MODEL = load_service_model()["shapes"]
 STREAM = "/2021-11-15/functions/{}/response-streaming-invocations"

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import Functions, RunningServer, running_server
-from tests.integration.wire import INVOKE, Answer, Peer, request, wait_for
+from tests.integration.wire import INVOKE, Answer, Peer, request
+from tests.waiting import wait_for
 
 HEALTH = request("GET", "/_lambent/health")
 # Waits for a file that its event names, so that a test says for how long it runs.

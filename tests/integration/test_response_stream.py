@@ -14,7 +14,8 @@ from botocore.exceptions import ClientError
 
 from lambent.wire.eventstream import Decoder, Message
 from tests.integration.conftest import RunningServer, wait_until_active
-from tests.integration.wire import Peer, request, wait_for
+from tests.integration.wire import Peer, request
+from tests.waiting import wait_for
 
 Deploy = Callable[..., str]
 PATH = "/2021-11-15/functions/{}/response-streaming-invocations"

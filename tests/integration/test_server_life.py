@@ -30,6 +30,9 @@ from tests.integration.conftest import (
     running_server,
     wait_until_active,
 )
+from tests.integration.events_harness import OwnersConnection
+from tests.processes import descendants, is_alive
+from tests.waiting import wait_for
 
 TOKEN = "a-token-of-32-printable-characters"
 
@@ -75,19 +78,6 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over the owner's socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=20)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
-        self.sock.connect(str(self._path))
-
-
 def _get(connection: http.client.HTTPConnection, path: str, **headers: str) -> Answer:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
@@ -101,38 +91,6 @@ def _get(connection: http.client.HTTPConnection, path: str, **headers: str) -> A
 
 def _fetch(server: RunningServer, path: str, **headers: str) -> Answer:
     return _get(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20), path, **headers)
-
-
-def _wait(condition: Callable[[], object], within_s: float = 20.0) -> None:
-    """Return when the condition holds."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
-
-
-def _is_alive(pid: int) -> bool:
-    """Whether a process runs; a zombie that nobody has reaped yet does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
-
-
-def _descendants(pid: int) -> set[int]:
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(entry.parent.name)] = int(entry.read_text().rpartition(")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    found: set[int] = set()
-    waiting = {pid}
-    while waiting:
-        waiting = {child for child, parent in parents.items() if parent in waiting} - found
-        found |= waiting
-    return found
 
 
 def _create(client: Any, source: str, **configuration: Any) -> str:
@@ -158,7 +116,7 @@ def _running_invocation(server: RunningServer, folder: Path) -> Iterator[Running
     payload = json.dumps({"running": str(running), "go": str(go)})
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(client.invoke, FunctionName=name, Payload=payload)
-        _wait(running.exists)
+        wait_for(running.exists)
         yield Running(answer, go)
 
 
@@ -190,7 +148,7 @@ def _last_line(text: str) -> str:
 
 def test_the_first_line_is_the_address_and_the_summary_goes_to_standard_error(server: RunningServer) -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
-    _wait(lambda: "environments on this machine\n" in server.errors.read_text())
+    wait_for(lambda: "environments on this machine\n" in server.errors.read_text())
     summary = dict(re.findall(r"^ *(\w+)  (.+)$", server.errors.read_text(), re.MULTILINE))
     assert summary["address"] == server.url
     assert summary["data"] == str(server.data_dir)
@@ -257,16 +215,16 @@ def test_a_directory_that_cannot_be_made_is_told_in_one_sentence(tmp_path: Path)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_running_invocations_finish_and_leaves_nothing(tmp_path: Path, number: int) -> None:
     with running_server(tmp_path) as server, _running_invocation(server, tmp_path) as running:
-        descendants = _descendants(server.process.pid)
+        begun = descendants(server.process.pid)
         server.process.send_signal(number)
-        _wait(lambda: _refuses_connections(server))
+        wait_for(lambda: _refuses_connections(server))
         assert server.process.poll() is None
         running.go.touch()
         answer = running.answer.result(20)
         assert (answer["StatusCode"], answer["Payload"].read()) == (200, b'"finished"')
         assert server.process.wait(20) == 0
-        assert descendants
-        assert not any(map(_is_alive, descendants))
+        assert begun
+        assert not any(map(is_alive, begun))
         assert not (server.data_dir / "tmp").exists()
         assert not (server.data_dir / "control.sock").exists()
         assert server.process.stdout is not None
@@ -279,12 +237,12 @@ def test_an_invocation_beyond_the_grace_period_is_ended_and_answered(tmp_path: P
         running_server(tmp_path, LAMBENT_SERVER_SHUTDOWN_GRACE="0.2") as server,
         _running_invocation(server, tmp_path) as running,
     ):
-        descendants = _descendants(server.process.pid)
+        begun = descendants(server.process.pid)
         assert server.stop() == 0
         answer = running.answer.result(20)
         error = json.loads(answer["Payload"].read())
         assert (answer["FunctionError"], error["errorType"]) == ("Unhandled", "Runtime.ExitError")
-        assert not any(map(_is_alive, descendants))
+        assert not any(map(is_alive, begun))
         assert not (server.data_dir / "tmp").exists()
 
 
@@ -293,18 +251,18 @@ def test_no_process_outlives_the_server(tmp_path: Path, sudden: bool) -> None:
     with running_server(tmp_path) as server:
         client = server.client()
         left = _invoke(client, _create(client, PARENT, Timeout=20), {"python": sys.executable})
-        descendants = _descendants(server.process.pid) | set(left)
-        assert all(map(_is_alive, left))
+        begun = {*descendants(server.process.pid), *left}
+        assert all(map(is_alive, left))
         assert server.stop(signal.SIGKILL if sudden else signal.SIGTERM) == (-signal.SIGKILL if sudden else 0)
         # AWS has no say here: two seconds are this project's promise.
-        _wait(lambda: not any(map(_is_alive, descendants)), 2.0 if sudden else 0.1)
+        wait_for(lambda: not any(map(is_alive, begun)), 2.0 if sudden else 0.1)
 
 
 def test_functions_that_run_end_with_a_server_that_is_killed(tmp_path: Path) -> None:
     with running_server(tmp_path) as server, _running_invocation(server, tmp_path) as running:
-        descendants = _descendants(server.process.pid)
+        begun = descendants(server.process.pid)
         server.stop(signal.SIGKILL)
-        _wait(lambda: not any(map(_is_alive, descendants)), 2.0)
+        wait_for(lambda: not any(map(is_alive, begun)), 2.0)
         with pytest.raises(botocore.exceptions.HTTPClientError):
             running.answer.result(20)
         assert not running.go.exists()
@@ -472,7 +430,7 @@ def test_the_log_answers_over_the_owners_socket_alone(
     request_id = server.client().invoke(FunctionName=name)["ResponseMetadata"]["RequestId"]
     control = server.data_dir / "control.sock"
     assert control.stat().st_mode & 0o777 == 0o600
-    answer = _get(_UnixConnection(control), f"/_lambent/logs/{name}")
+    answer = _get(OwnersConnection(control), f"/_lambent/logs/{name}")
     assert answer.status == 200
     messages = [json.loads(line)["message"] for line in answer.body.splitlines()]
     assert messages[0].startswith("INIT_START Runtime Version: python:")
@@ -484,7 +442,7 @@ def test_the_log_answers_over_the_owners_socket_alone(
     refused = _fetch(server, f"/_lambent/logs/{name}")
     assert (refused.status, refused.headers["x-amzn-errortype"]) == (403, "AccessDeniedException")
     assert "control.sock" in refused.json["Message"]
-    absent = _get(_UnixConnection(control), "/_lambent/logs/absent")
+    absent = _get(OwnersConnection(control), "/_lambent/logs/absent")
     assert (absent.status, absent.headers["x-amzn-errortype"]) == (404, "ResourceNotFoundException")
 
 
@@ -493,9 +451,11 @@ def test_the_log_of_another_account_and_region_is_asked_for_by_name(server: Runn
     name = _create(client, "def handler(event, context): print('far')")
     client.invoke(FunctionName=name)
     control = server.data_dir / "control.sock"
-    answer = _get(_UnixConnection(control), f"/_lambent/logs/{name}?account=123456789012&region=eu-central-1")
+    answer = _get(
+        OwnersConnection(control), f"/_lambent/logs/{name}?account=123456789012&region=eu-central-1"
+    )
     assert b'"far"' in answer.body
-    assert _get(_UnixConnection(control), f"/_lambent/logs/{name}").status == 404
+    assert _get(OwnersConnection(control), f"/_lambent/logs/{name}").status == 404
     client.delete_function(FunctionName=name)
 
 
@@ -504,7 +464,7 @@ def test_a_bad_query_of_a_control_is_no_fault_of_ours(
     server: RunningServer, deploy: Callable[..., str], bad: str
 ) -> None:
     name = deploy("def handler(event, context): pass")
-    answer = _get(_UnixConnection(server.data_dir / "control.sock"), f"/_lambent/logs/{name}?{bad}")
+    answer = _get(OwnersConnection(server.data_dir / "control.sock"), f"/_lambent/logs/{name}?{bad}")
     assert answer.status in {200, 400}
 
 
@@ -523,7 +483,7 @@ def test_the_admin_token_opens_the_log_over_the_network(guarded: RunningServer) 
 
 def test_a_log_is_followed_line_by_line(server: RunningServer, tmp_path: Path) -> None:
     with _running_invocation(server, tmp_path) as running:
-        connection = _UnixConnection(server.data_dir / "control.sock")
+        connection = OwnersConnection(server.data_dir / "control.sock")
         connection.request("GET", "/_lambent/logs/waiting?follow=1")
         response = connection.getresponse()
         assert response.status == 200
@@ -544,7 +504,7 @@ def test_a_follower_does_not_hold_up_the_end_of_the_server(tmp_path: Path) -> No
         client = server.client()
         name = _create(client, "def handler(event, context): print('seen')")
         client.invoke(FunctionName=name)
-        connection = _UnixConnection(server.data_dir / "control.sock")
+        connection = OwnersConnection(server.data_dir / "control.sock")
         connection.request("GET", f"/_lambent/logs/{name}?follow=1")
         response = connection.getresponse()
         while "seen" not in response.readline().decode():
@@ -642,38 +602,28 @@ def test_runtimes_that_cannot_be_had_are_refused_in_awss_words(client: Any, runt
 def test_zygotes_for_variables_of_one_function_end_when_it_has_none_running(tmp_path: Path) -> None:
     with running_server(tmp_path) as server:
         client = server.client()
-        create = {"Runtime": RUNTIME, "Role": ROLE, "Handler": "index.handler"}
-        code = {"ZipFile": pack(index="def handler(event, context): return 1")}
-        client.create_function(FunctionName="f", Code=code, **create)
-        wait_until_active(client, "f")
+        _create(client, "def handler(event, context): return 1", FunctionName="f")
         for number in range(4):
             variables = {"Variables": {"PYTHONHASHSEED": str(number)}}
             client.update_function_configuration(FunctionName="f", Environment=variables)
             wait_until_active(client, "f", "function_updated_v2")
             assert client.invoke(FunctionName="f")["Payload"].read() == b"1"
         # One for functions without such variables (it compiled the code), one or two for these.
-        _wait(lambda: len(server.zygotes()) <= 3)
+        wait_for(lambda: len(server.zygotes()) <= 3)
 
 
 def test_a_large_answer_and_a_create_on_their_way_are_sent_whole_before_the_end(tmp_path: Path) -> None:
     with running_server(tmp_path) as server:
         client = server.client()
         source = "import time\ndef handler(event, context):\n    time.sleep(0.5)\n    return 'x' * 6000000"
-        client.create_function(
-            FunctionName="f",
-            Runtime=RUNTIME,
-            Role=ROLE,
-            Handler="index.handler",
-            Code={"ZipFile": pack(index=source)},
-        )
-        wait_until_active(client, "f")
+        _create(client, source, FunctionName="f")
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.connect(("127.0.0.1", server.port))
             sock.sendall(
                 b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
             )
-            _wait(lambda: any((server.data_dir / "tmp").iterdir()))
+            wait_for(lambda: any((server.data_dir / "tmp").iterdir()))
             server.process.terminate()
             received = 0
             while data := sock.recv(65536):

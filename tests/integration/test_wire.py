@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import RunningServer
-from tests.integration.wire import INVOKE, Peer, request, wait_for
+from tests.integration.wire import INVOKE, Peer, request
+from tests.waiting import wait_for
 
 # ---------------------------------------------------------------------------- framing
 

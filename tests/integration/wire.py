@@ -9,8 +9,6 @@ import re
 import select
 import socket
 import struct
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,11 +142,3 @@ def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
     if body and not {"Content_Length", "Transfer_Encoding"} & set(headers):
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Return as soon as a condition holds; it must within 20 seconds."""
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
