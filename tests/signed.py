@@ -1,4 +1,4 @@
-"""Requests as botocore signs them at one instant, and as the server receives them."""
+"""Requests as botocore signs them, and as the server receives them."""
 
 from __future__ import annotations
 
@@ -56,6 +56,32 @@ def authenticator(at: datetime = NOW) -> SignatureAuthenticator:
     )
 
 
+def sign(
+    request: AWSRequest,
+    body: bytes,
+    keys: Credentials,
+    *,
+    region: str,
+    service: str,
+    expires_s: int | None,
+    at: datetime,
+) -> str:
+    """Have botocore sign a request with this body, in the query if it is to expire; return path and query."""
+    signer = (
+        SigV4Auth(keys, service, region)
+        if expires_s is None
+        else SigV4QueryAuth(keys, service, region, expires_s)
+    )
+    with (
+        mock.patch("botocore.auth.get_current_datetime", return_value=at),
+        # Given as data, presigning would move it into the query.
+        mock.patch.object(AWSRequest, "body", body),
+    ):
+        signer.add_auth(request)
+    url = urlsplit(request.url)
+    return str(url.path) + (f"?{url.query}" if url.query else "")
+
+
 def signed(
     method: str = "POST",
     target: str = INVOKE,
@@ -68,7 +94,7 @@ def signed(
     service: str = "lambda",
     expires_s: int | None = None,
 ) -> Request:
-    """Return a request that botocore signed, in the query if it is to expire."""
+    """Return a request that botocore signed at one instant, in the query if it is to expire."""
     credential = CREDENTIALS.get(key_id)
     keys = Credentials(
         key_id,
@@ -76,19 +102,7 @@ def signed(
         credential.session_token if credential else None,
     )
     request = AWSRequest(method, f"http://{HOST}{target}", headers or {})
-    signer = (
-        SigV4Auth(keys, service, region)
-        if expires_s is None
-        else SigV4QueryAuth(keys, service, region, expires_s)
-    )
-    with (
-        mock.patch("botocore.auth.get_current_datetime", return_value=NOW),
-        # Given as data, presigning would move it into the query.
-        mock.patch.object(AWSRequest, "body", body),
-    ):
-        signer.add_auth(request)
-    url = urlsplit(request.url)
-    sent = url.path + (f"?{url.query}" if url.query else "")
+    sent = sign(request, body, keys, region=region, service=service, expires_s=expires_s, at=NOW)
     named = {name.lower().encode(): value.encode("latin-1") for name, value in request.headers.items()}
     received = Request(method.encode(), sent.encode(), {b"host": HOST.encode(), **named})
     received.body = body

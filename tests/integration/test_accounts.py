@@ -11,56 +11,17 @@ from typing import Any
 
 import botocore.session
 import pytest
-from botocore import UNSIGNED, xform_name
-from botocore.exceptions import ClientError
+from botocore import UNSIGNED
 
 from lambent.api.operations import OPERATIONS
 from tests.integration.conftest import ROLE, RUNTIME, RunningServer, pack, running_server, wait_until_active
 from tests.integration.events_harness import control
+from tests.integration.operation_calls import BY_ARN, CALLS, call
 
 ACCOUNT, REGION = "123456789012", "us-west-2"
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:my-function"
 TELLING = "def handler(event, context):\n    return [context.invoked_function_arn, {mark!r}]\n"
 
-# One call of every operation that names a function, beside its name.
-CALLS: dict[str, dict[str, Any]] = {
-    "Invoke": {},
-    "GetFunction": {},
-    "GetFunctionConfiguration": {},
-    "UpdateFunctionCode": {"ZipFile": pack(index="x = 1")},
-    "UpdateFunctionConfiguration": {"Timeout": 9},
-    "DeleteFunction": {},
-    "PublishVersion": {},
-    "ListVersionsByFunction": {},
-    "CreateAlias": {"Name": "other", "FunctionVersion": "1"},
-    "GetAlias": {"Name": "live"},
-    "UpdateAlias": {"Name": "live", "Description": "changed"},
-    "DeleteAlias": {"Name": "live"},
-    "ListAliases": {},
-    "PutFunctionConcurrency": {"ReservedConcurrentExecutions": 1},
-    "GetFunctionConcurrency": {},
-    "DeleteFunctionConcurrency": {},
-    "PutFunctionRecursionConfig": {"RecursiveLoop": "Allow"},
-    "GetFunctionRecursionConfig": {},
-    "PutProvisionedConcurrencyConfig": {"Qualifier": "1", "ProvisionedConcurrentExecutions": 2},
-    "GetProvisionedConcurrencyConfig": {"Qualifier": "1"},
-    "ListProvisionedConcurrencyConfigs": {},
-    "DeleteProvisionedConcurrencyConfig": {"Qualifier": "1"},
-    "PutFunctionEventInvokeConfig": {"MaximumRetryAttempts": 1},
-    "UpdateFunctionEventInvokeConfig": {"MaximumRetryAttempts": 1},
-    "GetFunctionEventInvokeConfig": {},
-    "DeleteFunctionEventInvokeConfig": {},
-    "ListFunctionEventInvokeConfigs": {},
-    "AddPermission": {"StatementId": "other", "Action": "lambda:InvokeFunction", "Principal": "*"},
-    "RemovePermission": {"StatementId": "own"},
-    "GetPolicy": {},
-}
-# The same for those that name it by its ARN alone.
-BY_ARN: dict[str, dict[str, Any]] = {
-    "TagResource": {"Tags": {"a": "b"}},
-    "UntagResource": {"TagKeys": ["a"]},
-    "ListTags": {},
-}
 NAMELESS = {"CreateFunction", "ListFunctions", "GetAccountSettings"}
 # IAM actions that are not called as the operation is.
 ACTIONS = {"Invoke": "InvokeFunction"}
@@ -114,16 +75,6 @@ def stranger(request: pytest.FixtureRequest, server: RunningServer) -> Any:
         "both": {"account": "222233334444", "region": "eu-central-1"},
     }[request.param]
     return server.client(**where)
-
-
-def call(client: Any, operation: str, **members: Any) -> tuple[str | None, int, str]:
-    """Return code, status and text of the answer; no code when it succeeded."""
-    try:
-        reply = getattr(client, xform_name(operation))(**members)
-    except ClientError as error:
-        metadata = error.response["ResponseMetadata"]
-        return error.response["Error"]["Code"], metadata["HTTPStatusCode"], error.response["Error"]["Message"]
-    return None, reply["ResponseMetadata"]["HTTPStatusCode"], ""
 
 
 def everything(client: Any) -> str:

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.aws_cli import AWS, needs_aws_cli, run_aws
 from tests.integration.conftest import ROLE, RUNTIME, Functions, RunningServer, pack, wait_until_active
 
-AWS = shutil.which(
-    "aws", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-)
-
-pytestmark = pytest.mark.skipif(
-    AWS is None, reason="the AWS CLI is not installed (it is one of the dev extras)"
-)
+pytestmark = needs_aws_cli
 
 Aws = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -30,28 +22,9 @@ Aws = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def aws(server: RunningServer, tmp_path: Path) -> Aws:
     """Run ``aws lambda …`` against the shared server, with nothing but an endpoint and any credentials."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    environ |= {
-        "HOME": str(tmp_path),
-        "AWS_ENDPOINT_URL_LAMBDA": server.url,
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_PAGER": "",
-        "AWS_MAX_ATTEMPTS": "1",
-    }
 
     def run(*arguments: str, succeeds: bool = True) -> subprocess.CompletedProcess[str]:
-        assert AWS is not None
-        done = subprocess.run(
-            [AWS, "lambda", *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            env=environ,
-            cwd=tmp_path,
-            timeout=60,
-        )
+        done = run_aws(tmp_path, server.url, *arguments)
         assert (done.returncode == 0) is succeeds, done.stderr
         return done
 

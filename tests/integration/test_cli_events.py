@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.integration.cli_harness import Command, on_a_terminal
 from tests.integration.conftest import Functions, RunningServer, running_server, wait_until_active
 from tests.integration.events_harness import TELLING, Told, accept, control, letters
-from tests.integration.test_cli import Command, on_a_terminal
 from tests.waiting import wait_for
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.cli_harness import Command
 from tests.integration.conftest import RunningServer, running_server
-from tests.integration.test_cli import Command
 
 TOKEN = "a-token-of-32-printable-characters"
 RUNS = "def handler(event, context): return 'ran'\n"

@@ -23,9 +23,9 @@ import pytest
 from click.testing import CliRunner
 
 from lambent.cli.main import main
+from tests.integration.cli_harness import Command, on_a_terminal
 from tests.integration.conftest import RunningServer, running_server
 from tests.integration.events_harness import control
-from tests.integration.test_cli import Command, on_a_terminal
 
 ACCOUNT = "111122223333"
 TOKEN = "a-token-of-32-printable-characters"

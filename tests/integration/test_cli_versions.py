@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.cli_harness import Command
 from tests.integration.conftest import RunningServer
-from tests.integration.test_cli import Command
 
 TELLING = "def handler(event, context):\n    return [{mark!r}, context.function_version]\n"
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:told"

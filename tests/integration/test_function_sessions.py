@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.integration.cli_harness import Command
 from tests.integration.conftest import Functions, RunningServer, running_server
-from tests.integration.test_cli import Command
 
 ACCOUNT = "111122223333"
 CALLER = """

@@ -19,8 +19,8 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.integration.cli_harness import Command
 from tests.integration.conftest import Functions, RunningServer, running_server
-from tests.integration.test_cli import Command
 
 OWN, OTHER = "111122223333", "444455556666"
 WORKER = f"arn:aws:iam::{OWN}:role/worker"
