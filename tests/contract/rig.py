@@ -35,6 +35,9 @@ from lambent.storage.sqlite import SqliteFunctionStore
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
 ROLE = "arn:aws:iam::123456789012:role/r"
+# Of the function that is made where no other name is given.
+KEY = FunctionKey(ACCOUNT, REGION, "f")
+ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
 
 
 def zip_of(files: Mapping[str, str | bytes] | None = None, *, mode: int | None = None) -> bytes:

@@ -8,13 +8,12 @@ import hashlib
 from typing import Any
 
 import pytest
-from tests.contract.rig import ACCOUNT, REGION, Rig, Run, created, refused, shown, zip_of
+from tests.contract.rig import KEY, REGION, Rig, Run, created, refused, shown, zip_of
 
 from lambent import limits
 from lambent.control.code_source import S3Object
 from lambent.control.functions import create_function, update_function_code
 from lambent.model.errors import CodeStorageExceededException, InvalidParameterValueException
-from lambent.model.functions import FunctionKey
 
 ELSEWHERE = S3Object("bucket", "key", "1")
 OTHER = zip_of({"other.py": ""})
@@ -143,7 +142,7 @@ def test_the_accounts_packages_have_a_quota(run: Run, monkeypatch: pytest.Monkey
         text = "Code storage limit exceeded."
         # functions 7.4 [M]
         assert await refused(rig, create_function, rig.create_call(), CodeStorageExceededException) == text
-        assert await rig.functions.load(FunctionKey(ACCOUNT, REGION, "f")) is None
+        assert await rig.functions.load(KEY) is None
         for dry_run in (False, True):
             call = rig.call(FunctionName="a", ZipFile=large, DryRun=dry_run)
             await refused(rig, update_function_code, call, CodeStorageExceededException, text)

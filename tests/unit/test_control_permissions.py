@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.contract.rig import ACCOUNT, REGION, Rig, Run, created, refused
+from tests.contract.rig import ACCOUNT, ARN, KEY, Rig, Run, created, refused
 
 from lambent import limits
 from lambent.control.aliases import create_alias, delete_alias
@@ -26,11 +26,8 @@ from lambent.model.errors import (
     ResourceConflictException,
     ResourceNotFoundException,
 )
-from lambent.model.functions import FunctionKey
 from lambent.tasks import Tasks
 
-KEY = FunctionKey(ACCOUNT, REGION, "f")
-ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
 TARGETS = [None, "1", "live"]
 STALE = (
     "The Revision Id provided does not match the latest Revision Id. "

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.contract.rig import ACCOUNT, REGION, Operation, Rig, Run, created, refused, shown
+from tests.contract.rig import ACCOUNT, ARN, KEY, REGION, Operation, Rig, Run, created, refused, shown
 
 from lambent.control.functions import create_function, get_function, update_function_configuration
 from lambent.control.tags import list_tags, tag_resource, untag_resource
@@ -16,9 +16,7 @@ from lambent.model.errors import (
     ResourceNotFoundException,
     ServiceError,
 )
-from lambent.model.functions import FunctionKey
 
-ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
 TOO_MANY = "Number of tags exceeds resource tag limit."
 REFUSED = "An error occurred and the request cannot be processed."
 QUALIFIED = "Tags on function aliases and versions are not supported. Please specify a function ARN."
@@ -143,7 +141,7 @@ def test_create_refuses_such_tags_too(run: Run, given: dict[str, str], text: str
     async def scenario(rig: Rig) -> None:
         call = rig.create_call(Tags=given)
         await refused(rig, create_function, call, InvalidParameterValueException, text)
-        assert await rig.functions.load(FunctionKey(ACCOUNT, REGION, "f")) is None
+        assert await rig.functions.load(KEY) is None
 
     run(scenario)
 

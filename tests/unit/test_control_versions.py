@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from tests.contract.rig import ACCOUNT, REGION, Rig, make_head, open_rig, zip_of
+from tests.contract.rig import ACCOUNT, KEY, REGION, Rig, make_head, open_rig, zip_of
 
 from lambent.control.activation import finish_unsettled
 from lambent.control.aliases import create_alias, get_alias, update_alias
 from lambent.control.functions import create_function, update_function_code
 from lambent.control.versions import list_versions_by_function, publish_version
-from lambent.model.functions import FunctionKey, State
+from lambent.model.functions import State
 from lambent.storage.contracts import Usage
 from lambent.storage.database import migrations
 from lambent.storage.directory import DataDirectory
 from lambent.storage.sealing import open_sealer
 from lambent.storage.sqlite import SqliteFunctionStore
-
-KEY = FunctionKey(ACCOUNT, REGION, "f")
 
 
 async def versions(rig: Rig) -> list[str]:
