@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 from tests.contract.function_store import DurableFunctionStoreContract, FunctionStoreContract
+from tests.contract.stores import opened
 
 from lambent.storage.contracts import FunctionStore
-from lambent.storage.directory import DataDirectory
-from lambent.storage.sealing import open_sealer
 from lambent.storage.sqlite import SqliteFunctionStore
-
-
-@asynccontextmanager
-async def opened(location: str | Path) -> AsyncIterator[FunctionStore]:
-    directory = DataDirectory.open(location)
-    store = SqliteFunctionStore(directory, open_sealer(directory))
-    try:
-        await store.start()
-        yield store
-    finally:
-        await store.stop()
-        directory.close()
 
 
 class TestSqlite(DurableFunctionStoreContract):
@@ -32,14 +18,10 @@ class TestSqlite(DurableFunctionStoreContract):
     def _location(self, tmp_path: Path) -> None:
         self.location = tmp_path / "data"
 
-    @asynccontextmanager
-    async def open_store(self) -> AsyncIterator[FunctionStore]:
-        async with opened(self.location) as store:
-            yield store
+    def open_store(self) -> AbstractAsyncContextManager[FunctionStore]:
+        return opened(SqliteFunctionStore, self.location)
 
 
 class TestSqliteInMemory(FunctionStoreContract):
-    @asynccontextmanager
-    async def open_store(self) -> AsyncIterator[FunctionStore]:
-        async with opened(":memory:") as store:
-            yield store
+    def open_store(self) -> AbstractAsyncContextManager[FunctionStore]:
+        return opened(SqliteFunctionStore, ":memory:")

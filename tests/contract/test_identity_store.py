@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -18,24 +17,13 @@ from tests.contract.identity_store import (
     make_role,
     make_user,
 )
+from tests.contract.stores import opened
 
 from lambent.model.identities import AccessKey
 from lambent.storage.directory import DataDirectory, DataDirectoryDamaged
 from lambent.storage.identities import IdentityStore, SqliteIdentityStore
 from lambent.storage.sealed_columns import KeyLost, drop_lost
-from lambent.storage.sealing import KEY_BYTES, Sealer, open_sealer
-
-
-@asynccontextmanager
-async def opened(location: str | Path, sealer: Sealer | None = None) -> AsyncIterator[SqliteIdentityStore]:
-    directory = DataDirectory.open(location)
-    store = SqliteIdentityStore(directory, sealer or open_sealer(directory))
-    try:
-        await store.start()
-        yield store
-    finally:
-        await store.stop()
-        directory.close()
+from lambent.storage.sealing import KEY_BYTES, Sealer
 
 
 class TestSqlite(DurableIdentityStoreContract):
@@ -43,17 +31,13 @@ class TestSqlite(DurableIdentityStoreContract):
     def _location(self, tmp_path: Path) -> None:
         self.location = tmp_path / "data"
 
-    @asynccontextmanager
-    async def open_store(self) -> AsyncIterator[IdentityStore]:
-        async with opened(self.location) as store:
-            yield store
+    def open_store(self) -> AbstractAsyncContextManager[IdentityStore]:
+        return opened(SqliteIdentityStore, self.location)
 
 
 class TestSqliteInMemory(IdentityStoreContract):
-    @asynccontextmanager
-    async def open_store(self) -> AsyncIterator[IdentityStore]:
-        async with opened(":memory:") as store:
-            yield store
+    def open_store(self) -> AbstractAsyncContextManager[IdentityStore]:
+        return opened(SqliteIdentityStore, ":memory:")
 
 
 @pytest.fixture
@@ -69,7 +53,7 @@ def test_secrets_lie_in_no_file(location: Path) -> None:
     user, key = make_user("alice", policy=POLICY), AccessKey.new(1.0)
 
     async def scenario() -> None:
-        async with opened(location) as store:
+        async with opened(SqliteIdentityStore, location) as store:
             await store.create(user)
             await store.replace_access_key(user.key, key)
             # While the write-ahead log is there, and not yet all of it in the database.
@@ -86,13 +70,13 @@ def test_a_new_first_key_seals_anew_and_the_old_one_can_go(location: Path) -> No
     old, new = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
 
     async def scenario() -> None:
-        async with opened(location, Sealer([old])) as store:
+        async with opened(SqliteIdentityStore, location, Sealer([old])) as store:
             await store.create(user)
         for keys in ([new, old], [new]):
-            async with opened(location, Sealer(keys)) as store:
+            async with opened(SqliteIdentityStore, location, Sealer(keys)) as store:
                 assert store.identities(None) == [user]
         with pytest.raises(KeyLost):
-            async with opened(location, Sealer([old])):
+            async with opened(SqliteIdentityStore, location, Sealer([old])):
                 pass
 
     asyncio.run(scenario())
@@ -106,13 +90,13 @@ def test_who_lost_the_key_gives_up_the_secrets_and_keeps_the_users(location: Pat
     )
 
     async def scenario() -> None:
-        async with opened(location) as store:
+        async with opened(SqliteIdentityStore, location) as store:
             await store.create(user)
             await store.create(role)
         with closing(DataDirectory.open(location)) as directory:
             dropped = await drop_lost(directory, sealer)
         assert dropped == [f"access-key {key_of(user).access_key_id}"]
-        async with opened(location, sealer) as store:
+        async with opened(SqliteIdentityStore, location, sealer) as store:
             assert store.find_credential(key_of(user).access_key_id) is None
             found = store.identity(user.key)
             assert found is not None
@@ -128,7 +112,7 @@ def test_who_lost_the_key_gives_up_the_secrets_and_keeps_the_users(location: Pat
 
 def test_secrets_open_nothing_in_each_others_place(location: Path) -> None:
     async def scenario() -> None:
-        async with opened(location) as store:
+        async with opened(SqliteIdentityStore, location) as store:
             for name in ("alice", "bob"):
                 await store.create(make_user(name))
         with closing(sqlite3.connect(location / "state.db")) as connection, connection:
@@ -137,7 +121,7 @@ def test_secrets_open_nothing_in_each_others_place(location: Path) -> None:
                 " WHERE name = 'alice'"
             )
         with pytest.raises(DataDirectoryDamaged, match="access-key AKIA"):
-            async with opened(location):
+            async with opened(SqliteIdentityStore, location):
                 pass
 
     asyncio.run(scenario())
@@ -145,12 +129,12 @@ def test_secrets_open_nothing_in_each_others_place(location: Path) -> None:
 
 def test_a_stored_policy_that_is_none_keeps_the_store_from_opening(location: Path) -> None:
     async def scenario() -> None:
-        async with opened(location) as store:
+        async with opened(SqliteIdentityStore, location) as store:
             await store.create(make_user("alice", policy=POLICY))
         with closing(sqlite3.connect(location / "state.db")) as connection, connection:
             connection.execute("UPDATE identities SET document = json_set(document, '$.policy', '{')")
         with pytest.raises(DataDirectoryDamaged, match="the policy of arn:aws:iam::123456789012:user/alice"):
-            async with opened(location):
+            async with opened(SqliteIdentityStore, location):
                 pass
 
     asyncio.run(scenario())

@@ -18,11 +18,10 @@ from typing import Any
 
 import pytest
 from tests.contract.rig import ACCOUNT, REGION, make_head
+from tests.contract.stores import opened
 from tests.old_directory import files_with, write_old_directory
 
 from lambent.model.functions import FunctionHead
-from lambent.storage.directory import DataDirectory
-from lambent.storage.sealing import open_sealer
 from lambent.storage.sqlite import SqliteFunctionStore
 
 # Behind which statement each step ends; the first that begins so.
@@ -55,13 +54,8 @@ class Connection(sqlite3.Connection):
 
 async def heads_in(location: Path) -> list[FunctionHead]:
     """Open a data directory as the server does, look, and close it."""
-    with closing(DataDirectory.open(location)) as directory:
-        store = SqliteFunctionStore(directory, open_sealer(directory))
-        try:
-            await store.start()
-            return await store.page(ACCOUNT, REGION, after="", limit=1000)
-        finally:
-            await store.stop()
+    async with opened(SqliteFunctionStore, location) as store:
+        return await store.page(ACCOUNT, REGION, after="", limit=1000)
 
 
 def open_and_die(location: Path, step: str) -> None:
