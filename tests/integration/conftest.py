@@ -11,7 +11,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,20 @@ def wait_until_active(client: Any, name: str, waiter: str = "function_active_v2"
     client.get_waiter(waiter).wait(FunctionName=name, WaiterConfig={"Delay": 0.02, "MaxAttempts": 1000})
 
 
+def publish_live(client: Any, name: str) -> str:
+    """Give a function the version 1 and the alias ``live`` of it; return the function's name."""
+    client.publish_version(FunctionName=name)
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+    return name
+
+
+def delete_functions(client: Any, names: Sequence[str]) -> None:
+    """Delete functions, those that are still there."""
+    for name in names:
+        with suppress(client.exceptions.ResourceNotFoundException):
+            client.delete_function(FunctionName=name)
+
+
 @pytest.fixture(scope="session")
 def aws_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The other services of AWS, in a process of their own."""
@@ -166,13 +180,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def client(server: RunningServer) -> Any:
-    """A boto3 client of the shared server."""
+    """A boto3 client of the shared server, or of the one that a file has instead."""
     return server.client()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def trusting(server: RunningServer) -> Any:
     """A client that sends what it is given."""
     return server.client(parameter_validation=False)
@@ -183,10 +197,7 @@ def name(client: Any, request: pytest.FixtureRequest) -> Iterator[str]:
     """A name that no other test uses; a function of that name is gone after the test."""
     chosen = re.sub(r"\W+", "-", request.node.name)[:60]
     yield chosen
-    try:
-        client.delete_function(FunctionName=chosen)
-    except client.exceptions.ResourceNotFoundException:
-        return
+    delete_functions(client, [chosen])
 
 
 @pytest.fixture
@@ -194,11 +205,7 @@ def deploy(client: Any) -> Iterator[Callable[..., str]]:
     """Create functions by source; they are deleted after the test."""
     functions = Functions(client)
     yield functions
-    for name in functions.made:
-        try:
-            client.delete_function(FunctionName=name)
-        except client.exceptions.ResourceNotFoundException:
-            continue
+    delete_functions(client, functions.made)
 
 
 @pytest.fixture

@@ -41,6 +41,11 @@ def create(client: Any, name: str, **configuration: Any) -> dict[str, Any]:
     return {**client.create_function(**{key: value for key, value in given.items() if value is not None})}
 
 
+def place(name: str, qualifier: str | None) -> dict[str, str]:
+    """Return the members that name a function, version or alias."""
+    return {"FunctionName": name} if qualifier is None else {"FunctionName": name, "Qualifier": qualifier}
+
+
 def members_of(reply: dict[str, Any]) -> set[str]:
     """Return the names of an answer's members."""
     return set(reply) - {"ResponseMetadata"}

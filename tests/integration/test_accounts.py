@@ -14,7 +14,15 @@ import pytest
 from botocore import UNSIGNED
 
 from lambent.api.operations import OPERATIONS
-from tests.integration.conftest import ROLE, RUNTIME, RunningServer, pack, running_server, wait_until_active
+from tests.integration.conftest import (
+    ROLE,
+    RUNTIME,
+    Functions,
+    RunningServer,
+    pack,
+    publish_live,
+    running_server,
+)
 from tests.integration.events_harness import control
 from tests.integration.operation_calls import BY_ARN, CALLS, call
 
@@ -35,16 +43,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 def create(client: Any, mark: str) -> None:
-    client.create_function(
-        FunctionName="my-function",
-        Runtime=RUNTIME,
-        Role=ROLE,
-        Handler="index.handler",
-        Code={"ZipFile": pack(index=TELLING.format(mark=mark))},
-    )
-    wait_until_active(client, "my-function")
-    client.publish_version(FunctionName="my-function")
-    client.create_alias(FunctionName="my-function", Name="live", FunctionVersion="1")
+    Functions(client)(TELLING.format(mark=mark), FunctionName="my-function")
+    publish_live(client, "my-function")
     client.put_function_event_invoke_config(FunctionName="my-function", MaximumRetryAttempts=0)
     client.add_permission(
         FunctionName="my-function",

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.integration.cli_harness import Command, on_a_terminal
-from tests.integration.conftest import ROLE, RunningServer, running_server
+from tests.integration.conftest import ROLE, RunningServer, delete_functions, running_server
 
 ECHO = "def handler(event, context):\n    print('seen', event)\n    return event\n"
 FAILING = "def handler(event, context):\n    raise KeyError('customer')\n"
@@ -27,11 +27,7 @@ def lambent(server: RunningServer, client: Any, tmp_path: Path) -> Iterator[Comm
     """The command; functions that it deployed by ``deploy`` are deleted after the test."""
     command = Command(tmp_path, server)
     yield command
-    for name in command.made:
-        try:
-            client.delete_function(FunctionName=name)
-        except client.exceptions.ResourceNotFoundException:
-            continue
+    delete_functions(client, command.made)
 
 
 # -- deploy ----------------------------------------------------------------------

@@ -32,11 +32,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def client(server: RunningServer) -> Any:
-    return server.client()
-
-
 @pytest.fixture
 def told(tmp_path: Path) -> Told:
     return Told(tmp_path)

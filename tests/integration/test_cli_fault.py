@@ -24,11 +24,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def client(server: RunningServer) -> Any:
-    return server.client()
-
-
 @pytest.fixture
 def lambent(server: RunningServer, tmp_path: Path) -> Iterator[Command]:
     command = Command(tmp_path, server)

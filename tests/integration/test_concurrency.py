@@ -44,14 +44,6 @@ def client(server: RunningServer) -> Any:
     return server.client(max_pool_connections=50)
 
 
-@pytest.fixture
-def deploy(client: Any) -> Iterator[Functions]:
-    functions = Functions(client)
-    yield functions
-    for name in functions.made:
-        client.delete_function(FunctionName=name)
-
-
 def refused(call: Callable[..., Any], **members: Any) -> tuple[str, int, str, Any]:
     """Return code, status, text and Type of a refusal."""
     with pytest.raises(ClientError) as caught:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Functions, running_server
-from tests.integration.functions_harness import ARN, members_of, refusal, status_of, warning_of
+from tests.integration.conftest import Functions, publish_live, running_server
+from tests.integration.functions_harness import ARN, members_of, place, refusal, status_of, warning_of
 from tests.integration.wire import Peer
 
 Deploy = Callable[..., str]
@@ -30,15 +30,7 @@ SHOWN = {"LastModified", "FunctionArn", "DestinationConfig"}
 @pytest.fixture
 def name(client: Any, deploy: Deploy) -> str:
     """A function with the version 1 and the alias live."""
-    made = deploy(QUICK)
-    client.publish_version(FunctionName=made)
-    client.create_alias(FunctionName=made, Name="live", FunctionVersion="1")
-    return made
-
-
-def place(name: str, qualifier: str | None) -> dict[str, str]:
-    """Return the members that name a function, version or alias."""
-    return {"FunctionName": name} if qualifier is None else {"FunctionName": name, "Qualifier": qualifier}
+    return publish_live(client, deploy(QUICK))
 
 
 def destinations(on_success: str | None = None, on_failure: str | None = None) -> dict[str, Any]:
@@ -277,9 +269,7 @@ def test_destinations_are_taken_by_their_form_and_it_is_told_that_nothing_is_sen
 
 
 def test_a_function_that_is_there_is_a_destination(client: Any, deploy: Deploy, name: str) -> None:
-    other = deploy(QUICK)
-    client.publish_version(FunctionName=other)
-    client.create_alias(FunctionName=other, Name="live", FunctionVersion="1")
+    other = publish_live(client, deploy(QUICK))
     for suffix in ("", ":$LATEST", ":1", ":live"):
         arn = f"{ARN}{other}{suffix}"
         reply = client.put_function_event_invoke_config(FunctionName=name, **to_failure(arn))

@@ -36,11 +36,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 @pytest.fixture(scope="module")
-def client(server: RunningServer) -> Any:
-    return server.client()
-
-
-@pytest.fixture(scope="module")
 def telling(client: Any) -> str:
     return Functions(client)(TELLING, FunctionName="telling")
 
@@ -48,13 +43,6 @@ def telling(client: Any) -> str:
 @pytest.fixture
 def told(tmp_path: Path) -> Told:
     return Told(tmp_path)
-
-
-@pytest.fixture
-def peer(server: RunningServer) -> Iterator[Peer]:
-    peer = Peer(server.port)
-    yield peer
-    peer.close()
 
 
 def refused(client: Any, name: str, payload: bytes = b"{}") -> tuple[int, str, str]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Functions, running_server
-from tests.integration.functions_harness import ARN, UUID, members_of, refusal, status_of
+from tests.integration.conftest import Functions, publish_live, running_server
+from tests.integration.functions_harness import ARN, UUID, members_of, place, refusal, status_of
 from tests.integration.wire import Peer
 
 Deploy = Callable[..., str]
@@ -36,15 +36,7 @@ STALE = (
 @pytest.fixture
 def name(deploy: Deploy, client: Any) -> str:
     """A function with the version 1 and the alias live."""
-    made = deploy(QUICK)
-    client.publish_version(FunctionName=made)
-    client.create_alias(FunctionName=made, Name="live", FunctionVersion="1")
-    return made
-
-
-def place(name: str, qualifier: str | None) -> dict[str, str]:
-    """Return the members that name a function, version or alias."""
-    return {"FunctionName": name} if qualifier is None else {"FunctionName": name, "Qualifier": qualifier}
+    return publish_live(client, deploy(QUICK))
 
 
 def statement(sid: str = "s3", **changes: Any) -> dict[str, Any]:

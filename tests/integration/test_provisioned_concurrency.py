@@ -19,7 +19,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.conftest import Functions, RunningServer, pack, running_server, wait_until_active
+from tests.integration.conftest import (
+    Functions,
+    RunningServer,
+    pack,
+    publish_live,
+    running_server,
+    wait_until_active,
+)
 
 Deploy = Callable[..., str]
 
@@ -56,14 +63,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 @pytest.fixture(scope="module")
 def client(server: RunningServer) -> Any:
     return server.client(max_pool_connections=50)
-
-
-@pytest.fixture
-def deploy(client: Any) -> Iterator[Functions]:
-    functions = Functions(client)
-    yield functions
-    for name in functions.made:
-        client.delete_function(FunctionName=name)
 
 
 @pytest.fixture
@@ -513,9 +512,7 @@ def test_a_function_that_is_made_anew_has_nothing_provisioned(client: Any, deplo
 def test_after_a_restart_the_environments_are_made_again(tmp_path: Path) -> None:
     with running_server(tmp_path) as first:
         client = first.client()
-        name = Functions(client)(TELLING)
-        client.publish_version(FunctionName=name)
-        client.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+        name = publish_live(client, Functions(client)(TELLING))
         provision(client, name, "live", 2)
         first.stop(signal.SIGKILL)
     with running_server(tmp_path) as second:

@@ -14,7 +14,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from tests.integration.conftest import Functions, RunningServer
+from tests.integration.conftest import Functions, RunningServer, publish_live
 from tests.integration.events_harness import control
 from tests.integration.wire import INVOKE, Answer, Peer, request
 from tests.signed import sign
@@ -104,8 +104,7 @@ class World:
         admin = self.admin.client
         marking = {"Variables": {"MARKS": str(marks)}}
         Functions(admin)(SOURCE, FunctionName="hello", Role=OWN_ROLE, Environment=marking)
-        admin.publish_version(FunctionName="hello")
-        admin.create_alias(FunctionName="hello", Name="live", FunctionVersion="1")
+        publish_live(admin, "hello")
 
     def user(self, *statements: Statement, account: str = OWN, name: str | None = None) -> User:
         """Return a new user; without statements it has no policy."""
