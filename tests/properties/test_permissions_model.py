@@ -17,7 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from tests.integration.conftest import Functions, running_server
+from tests.integration.conftest import Functions, publish_live, running_server
 from tests.properties.fuzzed import fuzzed
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
@@ -108,9 +108,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize()
     def create(self) -> None:
-        Functions(self.client)("handler = print", FunctionName=self.name)
-        self.client.publish_version(FunctionName=self.name)
-        self.client.create_alias(FunctionName=self.name, Name="live", FunctionVersion="1")
+        publish_live(self.client, Functions(self.client)("handler = print", FunctionName=self.name))
 
     def teardown(self) -> None:
         self.client.delete_function(FunctionName=self.name)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.awslambdaric_judge import (
+from tests.integration.against_awslambdaric.judge import (
     ESCAPED,
     JSON_LOG,
     UNICODE,
@@ -23,31 +22,8 @@ from tests.integration.bootstrap_harness import (
     SUPPORTED_MINORS,
     ZygoteDriver,
     find_interpreter,
-    own_interpreter,
     write_files,
 )
-
-
-@pytest.fixture(autouse=True)
-def _long_headers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the Runtime API take the X-Ray cause of a deep stack, which the client sends as a header."""
-    monkeypatch.setattr("http.client._MAXLINE", 1 << 22)
-
-
-@pytest.fixture
-def code(tmp_path: Path) -> Path:
-    """A folder for the package of the function."""
-    folder = tmp_path / "code"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[ZygoteDriver]:
-    """A zygote of the Python that awslambdaric runs on too."""
-    with ZygoteDriver(own_interpreter()) as driver:
-        yield driver
-
 
 # ------------------------------------------------------------------------- the cases
 
