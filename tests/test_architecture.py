@@ -22,7 +22,7 @@ ORDER = (
     ("execution",),
     ("storage", "cluster"),
     ("wire",),
-    ("model", "config", "limits", "clock", "tasks", "aws", "__init__"),
+    ("model", "config", "limits", "clock", "tasks", "side_process", "aws", "__init__"),
 )
 ROW = {room: number for number, row in enumerate(ORDER) for room in row}
 

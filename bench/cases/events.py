@@ -210,7 +210,7 @@ def _server(options: Options) -> list[Figure]:
 
 
 @contextlib.contextmanager
-def _queue_service() -> Iterator[str]:
+def queue_service() -> Iterator[str]:
     """Start a queue service that only counts."""
     command = [sys.executable, str(ROOT / "tests" / "queue_endpoint.py"), "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -222,7 +222,7 @@ def _queue_service() -> Iterator[str]:
 def _deliveries(options: Options) -> list[Figure]:
     """Return the rate of draining when each success goes to a queue, until the last one is there."""
     plain, delivered = [], []
-    with _queue_service() as url, Server(LAMBENT_AWS_ENDPOINT_URL=url) as server:
+    with queue_service() as url, Server(LAMBENT_AWS_ENDPOINT_URL=url) as server:
         server.create(handler=HANDLER)
         client = server.client()
         for _ in range(options.rounds):

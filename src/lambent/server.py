@@ -65,6 +65,7 @@ from lambent.observability.event_counts import EventCounts
 from lambent.observability.line_writer import LineHandler, LineWriter
 from lambent.observability.request_log import RequestLog
 from lambent.observability.stats import Report, Stats
+from lambent.side_process import SideProcess
 from lambent.storage.directory import (
     DataDirectory,
     DataDirectoryDamaged,
@@ -141,12 +142,14 @@ async def serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         clock = SystemClock()
         storage = await _open_storage(settings, clock, stack)
+        side_process = SideProcess()
+        stack.callback(side_process.close)
         doors = await Doors.bind(settings, storage.directory.root, stack)
         counts = _Counts(Stats(clock), EventCounts())
         execution = await _build_execution(settings, clock, storage, doors.internal_url, counts.stats, stack)
         ready = asyncio.Event()
-        invocation = await _build_invocation(settings, clock, storage, execution, counts)
-        parts = _Parts(settings, clock, storage, execution, invocation, doors, counts, ready)
+        invocation = await _build_invocation(settings, clock, storage, execution, counts, side_process)
+        parts = _Parts(settings, clock, storage, execution, invocation, doors, counts, ready, side_process)
         services = _build_services(parts)
         service = _build_service(parts, services, stack)
         await finish_unsettled(services)
@@ -228,6 +231,7 @@ class _Parts:
     doors: Doors
     counts: _Counts
     ready: asyncio.Event
+    side_process: SideProcess
 
 
 async def _open_storage(settings: Settings, clock: Clock, stack: AsyncExitStack) -> _Storage:
@@ -307,6 +311,7 @@ async def _build_invocation(
     storage: _Storage,
     execution: _Execution,
     counts: _Counts,
+    side_process: SideProcess,
 ) -> _Invocation:
     tasks, pool = execution.tasks, execution.pool
     admission = Admission(settings.concurrency.account_limit, clock)
@@ -325,6 +330,7 @@ async def _build_invocation(
         tasks=tasks,
         retry_delays=settings.async_.retry_delays,
         retention_s=settings.async_.dead_letter_retention,
+        side_process=side_process,
         observer=counts.events,
     )
     authorizer = Authorizer(clock)
@@ -387,6 +393,7 @@ def _build_service(parts: _Parts, services: Services, stack: AsyncExitStack) -> 
     answers = Answers(clock)
     request_log = RequestLog(clock)
     stack.callback(request_log.close)
+    # Of its own: an event does not wait until a package has been read.
     large_events = LargeEventCheck()
     stack.callback(large_events.close)
     faults = Faults(functions=storage.functions, clock=clock, tasks=tasks, draw=random.random)
@@ -400,6 +407,7 @@ def _build_service(parts: _Parts, services: Services, stack: AsyncExitStack) -> 
         invoker=invocation.invoker,
         dispatcher=invocation.dispatcher,
         large_events=large_events,
+        side_process=parts.side_process,
         faults=faults,
         services=services,
         security_tokens=SecurityTokens(

@@ -233,10 +233,12 @@ class EventQueueContract(ABC):
         async def scenario(queue: EventQueue) -> None:
             await queue.put(event("1"))
             (taken,), _ = await queue.take(target(), 5, 100.0)
-            kept = letter("1")
+            kept = letter("1", response=b'{"n": "\xc3\xa9"}')
             await queue.finish(taken, [kept])
             assert queue.count == 0
-            ((number, found),) = await queue.dead_letters(ACCOUNT, REGION, "f", after=0, limit=9)
+            ((number, found),) = await queue.dead_letters(
+                ACCOUNT, REGION, "f", after=0, limit=9, max_bytes=10**9
+            )
             assert found == kept
             assert await queue.dead_letter(ACCOUNT, REGION, "1") == (number, kept)
             assert await queue.dead_letter(ACCOUNT, "elsewhere", "1") is None
@@ -252,12 +254,14 @@ class EventQueueContract(ABC):
                 await queue.finish(one, [letter(str(number), "fg"[number % 2], at=float(number))])
 
             async def listed(name: str | None, after: int = 0, limit: int = 9) -> list[str]:
-                found = await queue.dead_letters(ACCOUNT, REGION, name, after=after, limit=limit)
+                found = await queue.dead_letters(
+                    ACCOUNT, REGION, name, after=after, limit=limit, max_bytes=10**9
+                )
                 return [one.request_id for _, one in found]
 
             assert await listed(None) == ["0", "1", "2", "3", "4", "5"]
             assert await listed("g") == ["1", "3", "5"]
-            found = await queue.dead_letters(ACCOUNT, REGION, None, after=0, limit=2)
+            found = await queue.dead_letters(ACCOUNT, REGION, None, after=0, limit=2, max_bytes=10**9)
             assert await listed(None, after=found[-1][0], limit=2) == ["2", "3"]
             assert await queue.purge(ACCOUNT, "elsewhere", None) == []
             assert await queue.purge(ACCOUNT, REGION, "g") == ["1", "3", "5"]
@@ -267,12 +271,35 @@ class EventQueueContract(ABC):
 
         self.run(scenario)
 
+    def test_large_dead_letters_are_read_a_few_at_a_time_and_at_least_one(self) -> None:
+        async def scenario(queue: EventQueue) -> None:
+            for number in range(4):
+                await queue.put(event(str(number)))
+            taken, _ = await queue.take(target(), 9, 100.0)
+            for number, one in enumerate(taken):
+                await queue.finish(one, [letter(str(number), response=b"1" * 100_000)])
+
+            async def listed(after: int, max_bytes: int) -> list[tuple[int, str]]:
+                found = await queue.dead_letters(
+                    ACCOUNT, REGION, "f", after=after, limit=9, max_bytes=max_bytes
+                )
+                return [(number, one.request_id) for number, one in found]
+
+            first, second = await listed(0, 150_000)
+            assert (first[1], second[1]) == ("0", "1")
+            assert [name for _, name in await listed(second[0], 1)] == ["2"]
+            assert [name for _, name in await listed(second[0], 1_000_000)] == ["2", "3"]
+
+        self.run(scenario)
+
     def test_a_redriven_event_takes_the_place_of_its_dead_letter(self) -> None:
         async def scenario(queue: EventQueue) -> None:
             await queue.put(event("1"))
             (taken,), _ = await queue.take(target(), 5, 100.0)
             await queue.finish(taken, [letter("1")])
-            ((number, _),) = await queue.dead_letters(ACCOUNT, REGION, None, after=0, limit=9)
+            ((number, _),) = await queue.dead_letters(
+                ACCOUNT, REGION, None, after=0, limit=9, max_bytes=10**9
+            )
             waiting = [queue.put(event(str(each), target("g"))) for each in range(MAX_BACKLOG - 1)]
             await asyncio.gather(*waiting)
             redriven = await asyncio.gather(
@@ -285,7 +312,7 @@ class EventQueueContract(ABC):
             assert await queue.redrive(number, event("3")) is False
             assert queue.count == MAX_BACKLOG - 1
             assert await ids(queue, now=math.inf) == ["2"]
-            assert await queue.dead_letters(ACCOUNT, REGION, None, after=0, limit=9) == []
+            assert await queue.dead_letters(ACCOUNT, REGION, None, after=0, limit=9, max_bytes=10**9) == []
 
         self.run(scenario)
 
@@ -312,7 +339,12 @@ class EventQueueContract(ABC):
             ((number, given),) = await queue.undelivered("a", None, after=0, limit=9, max_bytes=10_000)
             await queue.undeliverable(number, "böse")
             assert await queue.destinations() == [("b", target().key)]
-            kept = [one for _, one in await queue.dead_letters(ACCOUNT, REGION, "f", after=0, limit=100)]
+            kept = [
+                one
+                for _, one in await queue.dead_letters(
+                    ACCOUNT, REGION, "f", after=0, limit=100, max_bytes=10**9
+                )
+            ]
             assert dataclasses.replace(given, state="dead", delivery_error="böse") in kept
             assert len(kept) == 6 + 1 + 3
 

@@ -71,7 +71,9 @@ async def letters_of(data_dir: Path) -> dict[str, list[dict[str, Any]]]:
     queue = SqliteEventQueue(directory, 1)
     found = defaultdict(list)
     await queue.start()
-    for _, letter in await queue.dead_letters("000000000000", "us-east-1", "f", after=0, limit=1 << 40):
+    for _, letter in await queue.dead_letters(
+        "000000000000", "us-east-1", "f", after=0, limit=1 << 40, max_bytes=10**9
+    ):
         assert letter.function == FunctionKey("000000000000", "us-east-1", "f")
         found[letter.request_id].append(dict(letter.record["requestContext"]))
     await queue.stop()

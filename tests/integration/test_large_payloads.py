@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.integration.conftest import RunningServer
 from tests.integration.wire import INVOKE, Answer, Peer, request
@@ -122,3 +127,28 @@ def test_the_client_context_is_looked_at_before_a_large_event(
 def test_boto3_sends_and_gets_six_megabytes(client: Any, deploy: Callable[..., str]) -> None:
     answer = client.invoke(FunctionName=deploy(ECHO), Payload=EVENTS["text"])
     assert answer["Payload"].read() == EVENTS["text"]
+
+
+def test_a_large_package_comes_back_as_it_was_sent_and_runs(
+    client: Any, deploy: Callable[..., str], server: RunningServer
+) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        files.writestr("index.py", "def handler(event, context): return 'large'")
+        files.writestr("data", random.Random(1).randbytes(10_000_000))
+    package = archive.getvalue()
+    name = deploy(COUNTS)
+    client.update_function_code(FunctionName=name, ZipFile=package)
+    client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
+    with urlopen(client.get_function(FunctionName=name)["Code"]["Location"]) as fetched:
+        assert fetched.read() == package
+    assert _invoke(server, name, b"{}").json == "large"
+
+
+def test_a_large_body_is_refused_in_the_words_for_small_ones(client: Any, deploy: Callable[..., str]) -> None:
+    name = deploy(COUNTS)
+    for size in (100, 10_000_000):
+        with pytest.raises(ClientError, match="Could not unzip uploaded file"):
+            client.update_function_code(FunctionName=name, ZipFile=bytes(size))
+        with pytest.raises(ClientError, match=r"1 validation error detected: Value '\[x86\]' at 'arch"):
+            client.update_function_code(FunctionName=name, ZipFile=bytes(size), Architectures=["x86"])

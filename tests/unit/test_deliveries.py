@@ -97,7 +97,7 @@ class Stage:
                 self.deliveries.notice(made)
 
     async def left(self) -> list[DeadLetter]:
-        found = await self.queue.dead_letters(ACCOUNT, REGION, None, after=0, limit=1000)
+        found = await self.queue.dead_letters(ACCOUNT, REGION, None, after=0, limit=1000, max_bytes=10**9)
         return [one for _, one in found]
 
     async def wait(self, condition: Callable[[], bool]) -> None:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import Awaitable, Callable
-
-import pytest
 
 from lambent.api.large_events import LargeEventCheck
 from lambent.api.payload import check_event
@@ -28,11 +24,6 @@ def _play(scenario: Callable[[LargeEventCheck], Awaitable[None]]) -> None:
             check.close()
 
     asyncio.run(main())
-
-
-def _process(check: LargeEventCheck) -> int:
-    assert check._process is not None
-    return check._process.pid
 
 
 def test_refusals_are_those_of_small_events() -> None:
@@ -61,42 +52,6 @@ def test_several_at_a_time_each_get_their_own_verdict() -> None:
         events = [b'"%b"%b' % (b"x" * 300_000, b"}" * (number % 2)) for number in range(10)]
         problems = await asyncio.gather(*map(check.find_problem, events))
         assert [bool(problem) for problem in problems] == [False, True] * 5
-
-    _play(scenario)
-
-
-def test_another_process_takes_the_place_of_one_that_is_gone() -> None:
-    async def scenario(check: LargeEventCheck) -> None:
-        assert await check.find_problem(DIGITS) == ""
-        first = _process(check)
-        os.kill(first, signal.SIGKILL)
-        assert await check.find_problem(DIGITS) == ""
-        assert _process(check) != first
-
-    _play(scenario)
-
-
-def test_nothing_runs_before_it_is_needed_nor_after_the_end() -> None:
-    async def scenario(check: LargeEventCheck) -> None:
-        assert check._process is None
-        await check.find_problem(DIGITS)
-        process = _process(check)
-        check.close()
-        with pytest.raises(ProcessLookupError):
-            os.kill(process, 0)
-
-    _play(scenario)
-
-
-def test_an_event_that_is_being_checked_at_the_end_fails_and_does_not_hold_it_up() -> None:
-    async def scenario(check: LargeEventCheck) -> None:
-        await check.find_problem(b"1")
-        os.kill(_process(check), signal.SIGSTOP)
-        waiting = asyncio.ensure_future(check.find_problem(DIGITS))
-        await asyncio.sleep(0)
-        check.close()
-        with pytest.raises((OSError, EOFError, asyncio.CancelledError)):
-            await waiting
 
     _play(scenario)
 

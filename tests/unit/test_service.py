@@ -44,6 +44,7 @@ from lambent.model.errors import InvalidZipFileException
 from lambent.model.identities import Credential, root
 from lambent.model.invocations import Invocation, InvocationResult, Origin
 from lambent.observability.request_log import RequestLog
+from lambent.side_process import SideProcess
 from lambent.storage.contracts import LogEvent, LogStore, StorageFailed
 from lambent.tasks import Tasks
 from lambent.wire.sigv4 import Keys, Scope, hash_body, sign
@@ -130,6 +131,7 @@ class Front:
     def __init__(self, rig: Rig, tasks: Tasks) -> None:
         self._clock = rig.clock
         self.large_events = LargeEventCheck()
+        self.side_process = SideProcess()
         self.environments = Environments()
         answers = Answers(rig.clock)
         resolver = Resolver(rig.functions, tasks, lambda _: None)
@@ -161,6 +163,7 @@ class Front:
             invoker=Invoker(Admission(1, rig.clock), cast("EnvironmentPool", self.environments)),
             dispatcher=cast("Dispatcher", None),
             large_events=self.large_events,
+            side_process=self.side_process,
             faults=faults,
             services=rig.services,
             security_tokens=cast("SecurityTokens", None),
@@ -223,6 +226,7 @@ def run(tmp_path: Path) -> Run:
             yield front
         finally:
             front.large_events.close()
+            front.side_process.close()
             await tasks.close()
 
     def run(scenario: Callable[[Rig, Front], Awaitable[None]]) -> None:

@@ -42,13 +42,31 @@ class Answers:
 
         A 204 has no body and no length; a 202 has ``Content-Length: 0``.
         """
+        return (
+            self.render_head(
+                status, request_id, len(body), headers, content_type=content_type, keep_alive=keep_alive
+            )
+            + body
+        )
+
+    def render_head(
+        self,
+        status: int,
+        request_id: str,
+        length: int,
+        headers: Iterable[tuple[str, str]] = (),
+        *,
+        content_type: str = "application/json",
+        keep_alive: bool = True,
+    ) -> bytes:
+        """Return what stands before a response's body of ``length`` bytes."""
         reason = _REASONS.get(status, "Unknown")
         lines = [f"HTTP/1.1 {status} {reason}\r\n{self.date_line()}x-amzn-RequestId: {request_id}\r\n"]
         if status != 204:
-            lines.append(f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n")
+            lines.append(f"Content-Type: {content_type}\r\nContent-Length: {length}\r\n")
         lines += [f"{name}: {_visible(value)}\r\n" for name, value in headers]
         lines.append("Connection: keep-alive\r\n\r\n" if keep_alive else "Connection: close\r\n\r\n")
-        return "".join(lines).encode("latin-1") + body
+        return "".join(lines).encode("latin-1")
 
     def render_error(
         self,

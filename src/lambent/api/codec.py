@@ -285,6 +285,22 @@ class Codec:
         return str(self._model["shapes"][structure["members"][payload]["shape"]]["type"])
 
 
+@functools.cache
+def _installed() -> Codec:
+    return Codec()
+
+
+def parse_request(
+    operation: str,
+    labels: Mapping[str, str],
+    query: Sequence[tuple[str, str]],
+    headers: Mapping[str, str],
+    body: bytes,
+) -> dict[str, Any]:
+    """Do what :meth:`Codec.parse` does by the installed model; for a process beside the server."""
+    return _installed().parse(operation, labels, query, headers, body)
+
+
 _write_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 

@@ -33,6 +33,7 @@ from lambent.model.errors import (
     UnknownOperationException,
 )
 from lambent.model.functions import FunctionKey
+from lambent.side_process import SMALL_BYTES
 from lambent.storage.contracts import LogStore
 
 _CONGESTED_S = 0.1
@@ -106,30 +107,32 @@ class Controls:
                 return self._json(request, request_id, 200 if ready else 503, {"ready": ready})
             case b"code":
                 package = await open_link(self._services, rest.decode("latin-1"), query)
-                return self._render(request, request_id, package, "application/zip")
+                return self._render(request, request_id, package, "application/zip", exchange)
             case b"logs":
                 self._authorize(request)
                 return await self._log(request, request_id, unquote(rest.decode("latin-1")), query, exchange)
             case b"stats":
                 self._authorize(request)
                 stats = await self._stats(query.get("account"), query.get("region"))
-                return self._render(request, request_id, msgspec.json.encode(stats), "application/json")
+                return self._render(
+                    request, request_id, msgspec.json.encode(stats), "application/json", exchange
+                )
             case b"dead-letters":
                 self._authorize(request)
                 body = await self._dead_letters.answer(request, rest, query, self._place(query))
-                return self._render(request, request_id, body, "application/json")
+                return self._render(request, request_id, body, "application/json", exchange)
             case b"events":
                 self._authorize(request)
                 body = await self._queued_events.answer(request, rest, query, self._place(query))
-                return self._render(request, request_id, body, "application/json")
+                return self._render(request, request_id, body, "application/json", exchange)
             case b"faults":
                 self._authorize(request)
                 body = await self._faults.answer(request, rest, self._place(query))
-                return self._render(request, request_id, body, "application/json")
+                return self._render(request, request_id, body, "application/json", exchange)
             case b"iam":
                 self._authorize(request)
                 body = await self._identities.answer(request.method, rest, query, request.body)
-                return self._render(request, request_id, body, "application/json")
+                return self._render(request, request_id, body, "application/json", exchange)
         raise UnknownOperationException
 
     async def _log(
@@ -159,7 +162,7 @@ class Controls:
             exchange.write(lines.pop())
         if follow:
             return b"", 200
-        return self._render(request, request_id, b"".join(lines), "application/x-ndjson")
+        return self._render(request, request_id, b"".join(lines), "application/x-ndjson", exchange)
 
     def _place(self, query: Mapping[str, str]) -> tuple[str, str]:
         """Return the account and region that a request is about, which whoever has a key need not know."""
@@ -188,11 +191,17 @@ class Controls:
         body = json.dumps(value).encode()
         return self._answers.render(status, request_id, body, keep_alive=request.keep_alive), status
 
-    def _render(self, request: Request, request_id: str, body: bytes, content_type: str) -> tuple[bytes, int]:
-        response = self._answers.render(
-            200, request_id, body, content_type=content_type, keep_alive=request.keep_alive
+    def _render(
+        self, request: Request, request_id: str, body: bytes, content_type: str, exchange: Exchange
+    ) -> tuple[bytes, int]:
+        head = self._answers.render_head(
+            200, request_id, len(body), content_type=content_type, keep_alive=request.keep_alive
         )
-        return response, 200
+        if len(body) <= SMALL_BYTES:
+            return head + body, 200
+        # Not copied: it may be a package.
+        exchange.begin(head)
+        return body, 200
 
 
 def _parse_since(text: str) -> float:

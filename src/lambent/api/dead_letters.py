@@ -46,9 +46,8 @@ from lambent.storage.contracts import BacklogFull, EventQueue, StorageFailed
 from lambent.wire.headers import lineage_of, render_trace, request_ids
 
 _PAGE = 100
-# When its payloads are larger together, a page ends; looked at after so many.
+# When its letters are larger together, a page ends, and so do those that are redriven together.
 _PAGE_BYTES = 4_000_000
-_READ_AT_ONCE = 4
 # They share a commit.
 _REDRIVEN_AT_ONCE = 16
 # Refusals after which the others of a function would be refused as well.
@@ -106,7 +105,7 @@ class DeadLetters:
                 return await self._list(*place, query)
             case b"GET", _:
                 request_id = unquote(rest.decode("latin-1"))
-                return self._render((await self._find(*place, request_id))[1])
+                return b"".join(self._render((await self._find(*place, request_id))[1]))
             case b"POST", b"redrive":
                 return await self._redrive(*place, _parse(request.body, "requestIds", "function"))
             case b"POST", b"purge":
@@ -118,20 +117,22 @@ class DeadLetters:
     async def _list(self, account: str, region: str, query: Mapping[str, str]) -> bytes:
         after = parse_number(query, "after", 0, range(10**18))
         limit = parse_number(query, "limit", _PAGE, range(1, 1001))
-        page: list[bytes] = []
-        size = 0
-        is_last = False
-        while not is_last and len(page) < limit and size < _PAGE_BYTES:
-            wanted = min(_READ_AT_ONCE, limit - len(page))
-            found = await self._queue.dead_letters(
-                account, region, query.get("function"), after=after, limit=wanted
+        function = query.get("function")
+        found = await self._queue.dead_letters(
+            account, region, function, after=after, limit=limit, max_bytes=_PAGE_BYTES
+        )
+        is_last = not found
+        if found:
+            after = found[-1][0]
+            # A page that is not full ended at its last letter, or at a large one.
+            is_last = len(found) < limit and not await self._queue.dead_letters(
+                account, region, function, after=after, limit=1, max_bytes=1
             )
-            page += [self._render(letter) for _, letter in found]
-            size += sum(len(letter.payload) for _, letter in found)
-            is_last = len(found) < wanted
-            after = found[-1][0] if found else after
+        parts: list[bytes] = []
+        for _, letter in found:
+            parts += [b", " if parts else b"", *self._render(letter)]
         following = b"null" if is_last else str(after).encode()
-        return b'{"deadLetters": [' + b", ".join(page) + b'], "next": ' + following + b"}"
+        return b"".join([b'{"deadLetters": [', *parts, b'], "next": ', following, b"}"])
 
     async def _find(self, account: str, region: str, request_id: str) -> tuple[int, DeadLetter]:
         found = await self._queue.dead_letter(account, region, request_id)
@@ -139,8 +140,8 @@ class DeadLetters:
             raise ResourceNotFoundException(f"The event {request_id} has no dead letter.")
         return found
 
-    def _render(self, letter: DeadLetter) -> bytes:
-        """Return a dead letter as JSON, with its payload's bytes in it: they are JSON, and may be many."""
+    def _render(self, letter: DeadLetter) -> list[bytes]:
+        """Return a dead letter as JSON, in parts: payload and response are JSON, and may be long."""
         context = letter.record["requestContext"]
         shown = {
             "requestId": letter.request_id,
@@ -156,9 +157,12 @@ class DeadLetters:
             "destination": letter.destination,
             "form": letter.form,
             "deliveryError": self._deliveries.error_of(letter),
-            "record": letter.record,
         }
-        return _encode(shown)[:-1] + b', "payload": ' + letter.payload + b"}"
+        parts = [_encode(shown)[:-1], b', "record": ', _encode(letter.record)]
+        if letter.response is not None:
+            parts[-1] = parts[-1][:-1] + b', "responsePayload": '
+            parts += [letter.response, b"}"]
+        return [*parts, b', "payload": ', letter.payload, b"}"]
 
     # -- redrive
 
@@ -190,8 +194,10 @@ class DeadLetters:
         seen: set[str] = set()
         while True:
             found = await self._queue.dead_letters(
-                account, region, function, after=after, limit=_REDRIVEN_AT_ONCE
+                account, region, function, after=after, limit=_REDRIVEN_AT_ONCE, max_bytes=_PAGE_BYTES
             )
+            if not found:
+                return
             failed = {
                 letter.request_id: (number, letter)
                 for number, letter in found
@@ -202,8 +208,7 @@ class DeadLetters:
             seen.update(failed)
             made = await asyncio.gather(*(self._redrive_one(*each) for each in failed.values()))
             outcomes += made
-            is_last = len(found) < _REDRIVEN_AT_ONCE or found[-1][1].at > begun
-            if is_last or any(one.get("code") in _NO_ROOM for one in made):
+            if found[-1][1].at > begun or any(one.get("code") in _NO_ROOM for one in made):
                 return
             after = found[-1][0]
 

@@ -16,7 +16,7 @@ from lambent.api.access import find_accesses
 from lambent.api.answers import Answers
 from lambent.api.authenticate import Authenticator
 from lambent.api.call import Call
-from lambent.api.codec import Codec
+from lambent.api.codec import Codec, parse_request
 from lambent.api.controls import Controls
 from lambent.api.exchange import Exchange
 from lambent.api.faults import Faults
@@ -43,6 +43,7 @@ from lambent.model.errors import (
     UnknownOperationException,
 )
 from lambent.model.observer import NOBODY, Observer
+from lambent.side_process import SMALL_BYTES, SideProcess
 from lambent.tasks import Tasks
 from lambent.wire.headers import request_ids
 from lambent.wire.sigv4 import hash_body
@@ -57,6 +58,7 @@ class Service:
     """What stands behind the connections; one for all listeners.
 
     Args:
+        side_process: reads large bodies.
         draw: gives a number from 0.0 on, below 1.0, where an alias splits its calls.
     """
 
@@ -72,6 +74,7 @@ class Service:
         invoker: Invoker,
         dispatcher: Dispatcher,
         large_events: LargeEventCheck,
+        side_process: SideProcess,
         faults: Faults,
         services: Services,
         security_tokens: SecurityTokens,
@@ -107,6 +110,7 @@ class Service:
         self._services = services
         self._security_tokens = security_tokens
         self._controls = controls
+        self._side_process = side_process
         self._observer = observer
         self._clock = clock
         self._tasks = tasks
@@ -207,9 +211,11 @@ class Service:
         """Parse the input, run the operation, render its output."""
         operation = OPERATIONS.get(route.operation)
         request = call.request
-        members = self._codec.parse(
-            route.operation, route.labels, query, request.text_headers(), request.body
-        )
+        parts = (route.operation, route.labels, query, request.text_headers(), request.body)
+        if len(request.body) <= SMALL_BYTES:
+            members = self._codec.parse(*parts)
+        else:
+            members = await self._side_process.run(parse_request, *parts)
         self._codec.refuse_unserved(
             route.operation, members, None if operation is None else operation.members
         )

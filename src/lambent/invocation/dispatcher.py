@@ -26,7 +26,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from lambent import limits
 from lambent.clock import Clock
@@ -46,9 +46,11 @@ from lambent.model.events import Condition, DeadLetter, Event, EventInvokeConfig
 from lambent.model.functions import LATEST, FunctionVersion
 from lambent.model.invocations import Invocation, InvocationResult
 from lambent.model.observer import SILENT, Observer
+from lambent.side_process import SMALL_BYTES, SideProcess
 from lambent.storage.contracts import Change, EventQueue, FunctionStore, StorageFailed, TakenEvent
 from lambent.tasks import Tasks
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 INTERRUPTIONS_MAX = 10
@@ -118,6 +120,7 @@ class Dispatcher:
     Args:
         retry_delays: seconds after the first and the second error of a function.
         retention_s: how long dead letters are kept.
+        side_process: reads large results.
         observer: told what becomes of events.
         draw: as for the API: which version of an alias with weights runs.
     """
@@ -134,6 +137,7 @@ class Dispatcher:
         tasks: Tasks,
         retry_delays: Sequence[float],
         retention_s: float,
+        side_process: SideProcess,
         observer: Observer = SILENT,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -147,6 +151,7 @@ class Dispatcher:
         self._tasks = tasks
         self._retry_delays = retry_delays
         self._retention_s = retention_s
+        self._side_process = side_process
         self._draw = draw
         self._lines: dict[EventTarget, _Line] = {}
         self._ready: deque[_Line] = deque()
@@ -488,21 +493,38 @@ class Dispatcher:
             due = self._clock.now() + self._retry_delays[event.attempts - 1]
             if due - event.accepted_at <= config.age_s:
                 # Halves of surrogate pairs can be in JSON and nowhere else.
-                error = message_of(result)[:_ERROR_CHARACTERS].encode("utf-8", "replace").decode()
+                message = await self._read(result, message_of, result)
+                error = message[:_ERROR_CHARACTERS].encode("utf-8", "replace").decode()
                 await self._put_back(taken, dataclasses.replace(event, last_error=error), due)
                 self._observer.event_happened(event.target.key, "retried")
                 return
             condition = Condition.EVENT_AGE_EXCEEDED
-        letters = end_of(
-            event,
-            condition,
-            config,
-            await self._dead_letter_queue(event) if condition is not Condition.SUCCESS else None,
-            now=self._clock.now(),
-            executed_version=version.version,
-            result=result,
-        )
+        letters: Sequence[DeadLetter] = ()
+        if condition is not Condition.SUCCESS or config.on_success is not None:
+            letters = await self._read(
+                result,
+                end_of,
+                event,
+                condition,
+                config,
+                await self._dead_letter_queue(event) if condition is not Condition.SUCCESS else None,
+                now=self._clock.now(),
+                executed_version=version.version,
+                result=result,
+            )
         await self._finish(taken, letters, condition)
+
+    async def _read(
+        self, result: InvocationResult, read: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return what a function that reads a result returns; a large one is read beside the loop."""
+        if len(result.payload) > SMALL_BYTES:
+            try:
+                return await self._side_process.run(read, *args, **kwargs)
+            except (OSError, EOFError) as error:
+                # An event must come to its end, however long that takes.
+                _logger.error("a result could not be read beside the loop: %r", error)
+        return read(*args, **kwargs)
 
     async def _give_up(self, taken: TakenEvent, condition: Condition, *, error: str) -> None:
         """End an event that is not run again."""

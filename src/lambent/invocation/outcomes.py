@@ -27,6 +27,8 @@ _CAUSES = {
     Condition.RECURSIVE_INVOCATION: 400,
     Condition.INTERRUPTED: 500,
 }
+# Of an error's text; a record has the whole error.
+_ERROR_CHARACTERS = 4096
 
 
 def end_of(
@@ -63,6 +65,7 @@ def end_of(
             return ()
         wanted_by.append((None, Form.RECORD))
     record = _record(event, condition, now, executed_version, result)
+    response = None if result is None else render_json(_decoded(result.payload))
     return [
         DeadLetter(
             request_id=event.request_id,
@@ -78,6 +81,7 @@ def end_of(
             form=form,
             trace_id=event.trace_id,
             payload=event.payload,
+            response=response,
         )
         for destination, form in wanted_by
     ]
@@ -108,7 +112,6 @@ def _record(
         if result.function_error is not None:
             context["functionError"] = result.function_error
         record["responseContext"] = context
-        record["responsePayload"] = _decoded(result.payload)
     return record
 
 
@@ -136,12 +139,22 @@ def _levels(value: Any) -> int:
     return levels
 
 
+def render_json(value: Any) -> bytes:
+    """Return a value as destinations get it: short, and in UTF-8."""
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        # Halves of surrogate pairs can stand in JSON escaped alone.
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
 def message_of(result: InvocationResult | None) -> str:
-    """Return the text of a function's error; "" without one."""
+    """Return the text of a function's error, its beginning; "" without one."""
     if result is None or result.function_error is None:
         return ""
     told = _decoded(result.payload)
-    return str(told.get("errorMessage", "")) if isinstance(told, dict) else str(told)
+    message = str(told.get("errorMessage", "")) if isinstance(told, dict) else str(told)
+    return message[:_ERROR_CHARACTERS]
 
 
-__all__ = ["end_of", "message_of"]
+__all__ = ["end_of", "message_of", "render_json"]

@@ -122,7 +122,8 @@ class DeadLetter:
         qualifier: that it was called by; None without one.
         at: when it came to its end, seconds since the epoch.
         state: ``dead``; ``undelivered`` while a destination has not taken it yet.
-        record: the destination record, as AWS's destinations get it, without ``requestPayload``.
+        record: the destination record, as AWS's destinations get it, without ``requestPayload``
+            and, but for letters of older servers, ``responsePayload``.
         error: the last error's text.
         error_code: of the last cause, an HTTP status; 200 for an error of the function.
         log_tail: the last 4096 bytes of the last attempt's log.
@@ -131,6 +132,7 @@ class DeadLetter:
         delivery_error: why the destination will never take it; "" unless it is ``dead`` for that.
         trace_id: as the event had it: deliveries to functions go on in its lineage.
         payload: the event's bytes.
+        response: what the function answered, as JSON in UTF-8; None where it did not.
     """
 
     request_id: str
@@ -147,6 +149,7 @@ class DeadLetter:
     delivery_error: str = ""
     trace_id: str = ""
     payload: bytes
+    response: bytes | None = None
 
     @property
     def target(self) -> EventTarget:

@@ -493,10 +493,11 @@ class EventQueue(Protocol):
         ...
 
     async def dead_letters(
-        self, account: str, region: str, name: str | None, *, after: int, limit: int
+        self, account: str, region: str, name: str | None, *, after: int, limit: int, max_bytes: int
     ) -> list[tuple[int, DeadLetter]]:
         """Return dead letters with their numbers, oldest first; of one function if ``name`` is given.
 
+        Those above ``after``; the first one, and those behind it as :meth:`undelivered` does.
         A number is never given to another one.
         """
         ...

@@ -169,7 +169,7 @@ class SqliteEventQueue:
         """Return the first letters for a destination with their numbers above ``after``."""
         key = source or (None, None, None)
         rows = await self._database.scan(_SQL["undelivered"], (destination, after, *key, limit, max_bytes))
-        return [(number, _letter(document, payload)) for number, document, payload in rows]
+        return [(number, _letter(*row)) for number, *row in rows]
 
     async def delivered(self, numbers: Sequence[int]) -> None:
         """Forget letters that their destination has taken."""
@@ -217,16 +217,17 @@ class SqliteEventQueue:
     # -- dead letters
 
     async def dead_letters(
-        self, account: str, region: str, name: str | None, *, after: int, limit: int
+        self, account: str, region: str, name: str | None, *, after: int, limit: int, max_bytes: int
     ) -> list[tuple[int, DeadLetter]]:
-        """Return up to ``limit`` of them with their numbers above ``after``, oldest first."""
-        rows = await self._database.scan(_SQL["dead_letters"], (account, region, name, after, limit))
-        return [(row[0], _letter(row[1], row[2])) for row in rows]
+        """Return the first of them with their numbers above ``after``, oldest first."""
+        place = (account, region, name)
+        rows = await self._database.scan(_SQL["dead_letters"], (*place, after, limit, max_bytes))
+        return [(number, _letter(*row)) for number, *row in rows]
 
     async def dead_letter(self, account: str, region: str, request_id: str) -> tuple[int, DeadLetter] | None:
         """Return the newest one of an event, with its number."""
         rows = await self._database.scan(_SQL["dead_letter"], (account, region, request_id))
-        return (rows[0][0], _letter(rows[0][1], rows[0][2])) if rows else None
+        return next(((number, _letter(*row)) for number, *row in rows), None)
 
     async def redrive(self, number: int, event: Event) -> bool:
         """Put ``event`` in the place of a dead letter, in one commit; False when that is gone.
@@ -352,16 +353,17 @@ def _letter_row(letter: DeadLetter) -> tuple[object, ...]:
         # A function made this text: it may hold half of a surrogate pair.
         document = json.dumps(fields)
     destination = letter.destination if letter.state == "undelivered" else None
-    return letter.request_id, *letter.function, letter.at, destination, document, letter.payload
+    row = (letter.at, destination, document, letter.payload, letter.response)
+    return letter.request_id, *letter.function, *row
 
 
-def _letter(document: str, payload: bytes) -> DeadLetter:
+def _letter(document: str, payload: bytes, response: bytes | None) -> DeadLetter:
     try:
         fields = _decode(document)
     except msgspec.DecodeError:
         fields = json.loads(document)
     fields["function"] = FunctionKey(*fields["function"])
-    return DeadLetter(payload=payload, **fields)
+    return DeadLetter(payload=payload, response=response, **fields)
 
 
 _LETTER_FIELDS = (

@@ -67,7 +67,7 @@ class FunctionDestinations:
         """
         target = _target(destination)
         now = self._clock.now()
-        payload = body_of(letter).encode()
+        payload = body_of(letter)
         if len(payload) > limits.ASYNC_REQUEST_BYTES:
             return Outcome(
                 f"The record has {len(payload)} bytes; an event may have {limits.ASYNC_REQUEST_BYTES}.",

@@ -5,32 +5,34 @@ Source: docs/aws-behaviour.md, async 2.3, 2.4 and 2.7.
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
+from lambent.invocation.outcomes import render_json
 from lambent.model.events import Condition, DeadLetter, Form
 
 _ERROR_MESSAGE_BYTES = 1024
 
 
-def body_of(letter: DeadLetter) -> str:
-    """Return the text that the destination gets: the record, or the event as it was."""
-    payload = letter.payload.decode()
+def body_of(letter: DeadLetter) -> bytes:
+    """Return the text that the destination gets, in UTF-8: the record, or the event as it was."""
     if letter.form == Form.EVENT:
-        return payload
-    # The caller's bytes are JSON and stand between members that are ours: they are not read again.
+        return letter.payload
+    # The caller's and the function's bytes are JSON and stand between members that are ours: they
+    # may be many, and are not read again.
     before: dict[str, Any] = dict(letter.record)
     after = {name: before.pop(name) for name in ("responseContext", "responsePayload") if name in before}
-    parts = [_render(before)[:-1], f',"requestPayload":{payload}']
+    parts = [render_json(before)[:-1], b',"requestPayload":', letter.payload]
     if after:
-        parts.append("," + _render(after)[1:-1])
-    return "".join(parts) + "}"
+        parts += [b",", render_json(after)[1:-1]]
+    if letter.response is not None:
+        parts += [b',"responsePayload":', letter.response]
+    return b"".join([*parts, b"}"])
 
 
 def to_sqs(letter: DeadLetter) -> dict[str, Any]:
     """Return a message for a queue, as SendMessageBatch takes it, without its id."""
-    message: dict[str, Any] = {"MessageBody": body_of(letter)}
+    message: dict[str, Any] = {"MessageBody": body_of(letter).decode()}
     if attributes := _attributes(letter):
         message["MessageAttributes"] = attributes
     elif letter.trace_id:
@@ -40,7 +42,7 @@ def to_sqs(letter: DeadLetter) -> dict[str, Any]:
 
 def to_sns(letter: DeadLetter) -> dict[str, Any]:
     """Return a message for a topic, as PublishBatch takes it, without its id."""
-    message: dict[str, Any] = {"Message": body_of(letter)}
+    message: dict[str, Any] = {"Message": body_of(letter).decode()}
     if attributes := _attributes(letter):
         message["MessageAttributes"] = attributes
     return message
@@ -60,7 +62,7 @@ def to_event_bus(letter: DeadLetter, bus: str) -> dict[str, Any]:
         "Source": "lambda",
         "DetailType": f"Lambda Function Invocation Result - {'Success' if succeeded else 'Failure'}",
         "Resources": [bus, letter.target.arn],
-        "Detail": body_of(letter),
+        "Detail": body_of(letter).decode(),
     }
 
 
@@ -93,20 +95,6 @@ def _cut(text: str) -> str:
     """Return the first KB of a text, cut at a character."""
     # Halves of surrogate pairs have no bytes.
     return text.encode("utf-8", "replace")[:_ERROR_MESSAGE_BYTES].decode("utf-8", "ignore")
-
-
-def _render(value: Any) -> str:
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    # Halves of surrogate pairs can stand in JSON escaped alone.
-    return text if _is_utf8(text) else json.dumps(value, separators=(",", ":"))
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 __all__ = ["body_of", "object_key", "to_event_bus", "to_sns", "to_sqs"]

@@ -161,7 +161,7 @@ def _send_to_bucket(client: Any, bucket: str, letters: Sequence[DeadLetter]) -> 
         client.put_object(
             Bucket=name,
             Key=object_key(letter),
-            Body=body_of(letter).encode(),
+            Body=body_of(letter),
             ContentType="application/json",
         )
     return {}

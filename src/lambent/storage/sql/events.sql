@@ -66,16 +66,24 @@ WHERE substr(target, 1, length(?1)) = ?1 AND json_extract(document, '$.request_i
 DELETE FROM events WHERE sequence = ?1 AND NOT EXISTS (SELECT 1 FROM taken WHERE sequence = ?1);
 
 -- name: bury
-INSERT INTO dead_letters (request_id, account, region, name, at, destination, document, payload)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO dead_letters (request_id, account, region, name, at, destination, document, payload, response)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: dead_letters
-SELECT sequence, document, payload FROM dead_letters
-WHERE account = ? AND region = ? AND (?3 IS NULL OR name = ?3) AND sequence > ?
-ORDER BY sequence LIMIT ?;
+-- The first one, and those behind it as long as all of them together stay small.
+SELECT sequence, document, payload, response FROM dead_letters WHERE sequence IN (
+    SELECT sequence FROM (
+        SELECT sequence, sum(size) OVER (ORDER BY sequence) AS total, size FROM (
+            SELECT sequence, length(payload) + length(document) + ifnull(length(response), 0) AS size
+            FROM dead_letters
+            WHERE account = ?1 AND region = ?2 AND (?3 IS NULL OR name = ?3) AND sequence > ?4
+            ORDER BY sequence LIMIT ?5
+        )
+    ) WHERE total - size < ?6
+) ORDER BY sequence;
 
 -- name: dead_letter
-SELECT sequence, document, payload FROM dead_letters
+SELECT sequence, document, payload, response FROM dead_letters
 WHERE account = ? AND region = ? AND request_id = ?
 ORDER BY sequence DESC LIMIT 1;
 
@@ -86,11 +94,12 @@ DELETE FROM dead_letters WHERE sequence = ?;
 SELECT DISTINCT destination, account, region, name FROM dead_letters WHERE destination IS NOT NULL;
 
 -- name: undelivered
--- The first one, and those behind it as long as all of them together stay small.
-SELECT sequence, document, payload FROM dead_letters WHERE sequence IN (
+-- The same.
+SELECT sequence, document, payload, response FROM dead_letters WHERE sequence IN (
     SELECT sequence FROM (
         SELECT sequence, sum(size) OVER (ORDER BY sequence) AS total, size FROM (
-            SELECT sequence, length(payload) + length(document) AS size FROM dead_letters
+            SELECT sequence, length(payload) + length(document) + ifnull(length(response), 0) AS size
+            FROM dead_letters
             WHERE destination = ?1 AND sequence > ?2
             AND (?3 IS NULL OR (account, region, name) = (?3, ?4, ?5))
             ORDER BY sequence LIMIT ?6
