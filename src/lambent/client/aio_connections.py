@@ -70,14 +70,13 @@ class AsyncConnections:
             # Certificates are files.
             route = self._routes[endpoint] = await asyncio.to_thread(self._make_route, endpoint)
         connector = self._connector or await self._make_connector()
-        sending = _Sending(connector, exchange, route, self._clock)
         try:
             if exchange.deadline is None:
-                return await sending.run()
+                return await self._answer(connector, exchange, route)
             async with asyncio.timeout(exchange.deadline - self._clock.monotonic()):
-                return await sending.run()
+                return await self._answer(connector, exchange, route)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise _failure(error, exchange, self._clock, sent=sending.is_sent) from error
+            raise _failure(error, exchange, self._clock) from error
 
     async def close(self) -> None:
         """Close all connections."""
@@ -109,41 +108,14 @@ class AsyncConnections:
             return _Route(context)
         return _Route(context, URL(proxy).with_user(None), proxy_headers(proxy))
 
-
-# Nearly all calls have that of their client.
-@lru_cache(16)
-def _connect_timeout(seconds: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(sock_connect=seconds)
-
-
-class _Sending:
-    """One attempt under way.
-
-    Without aiohttp's session, whose redirects, cookies and middlewares no call wants.
-
-    Attributes:
-        is_sent: the first byte can have been written.
-    """
-
-    __slots__ = ("_clock", "_connector", "_exchange", "_route", "is_sent")
-
-    def __init__(
-        self, connector: aiohttp.TCPConnector, exchange: Exchange, route: _Route, clock: Clock
-    ) -> None:
-        self._connector = connector
-        self._exchange = exchange
-        self._route = route
-        self._clock = clock
-        self.is_sent = False
-
-    async def run(self) -> HttpResponse:
-        """Return the answer, as :meth:`AsyncConnections.exchange` does."""
-        exchange = self._exchange
+    async def _answer(
+        self, connector: aiohttp.TCPConnector, exchange: Exchange, route: _Route
+    ) -> HttpResponse:
         response = None
         while response is None:
             # Each that is stale leaves the pool, so there is an end.
             with contextlib.suppress(StaleError):
-                response = await self._send()
+                response = await self._send(connector, exchange, route)
         try:
             streamed = exchange.streamed and response.status == 200
             content = b"" if streamed else await response.read()
@@ -158,11 +130,16 @@ class _Sending:
             answer.source = _Source(response, exchange, self._clock)
         return answer
 
-    async def _send(self) -> aiohttp.ClientResponse:
-        exchange, route = self._exchange, self._route
+    async def _send(
+        self, connector: aiohttp.TCPConnector, exchange: Exchange, route: _Route
+    ) -> aiohttp.ClientResponse:
+        """Write the request and return the head of its answer.
+
+        Without aiohttp's session, whose redirects, cookies and middlewares no call wants.
+        """
         endpoint, body, headers = exchange.endpoint, exchange.body, exchange.headers
         is_plain = endpoint.scheme == "http"
-        self.is_sent = False
+        exchange.sent = False
         connect, read = exchange.timeouts(self._clock.monotonic())
         request = Request(
             exchange.method,
@@ -175,19 +152,32 @@ class _Sending:
             proxy=route.proxy,
             proxy_headers=None if is_plain else route.proxy_headers,
         )
-        connection = await self._connector.connect(request, [], _connect_timeout(connect))
+        connection = await connector.connect(request, [], _connect_timeout(connect))
+        response = None
         try:
-            assert connection.protocol is not None
-            connection.protocol.set_response_params(
-                read_until_eof=True, auto_decompress=False, read_timeout=read
-            )
-            self.is_sent = True
+            protocol = connection.protocol
+            assert protocol is not None
+            protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_timeout=read)
+            exchange.sent = True
             response = await request.send(connection)
+            # aiohttp begins to count when the body is written, which nobody may ever read.
+            protocol.start_timeout()
             await response.start(connection)
         except BaseException:
+            # Closing alone would wait until the rest of the request is written.
+            if connection.transport is not None:
+                connection.transport.abort()
+            if response is not None:
+                response.close()
             connection.close()
             raise
         return response
+
+
+# Nearly all calls have that of their client.
+@lru_cache(16)
+def _connect_timeout(seconds: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(sock_connect=seconds)
 
 
 class _Source:
@@ -212,7 +202,7 @@ class _Source:
                 return await self._response.content.readany()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             self.close()
-            raise _failure(error, self._exchange, self._clock, sent=True) from error
+            raise _failure(error, self._exchange, self._clock) from error
 
     async def finish(self) -> None:
         """Give the connection back if nothing but the end of the body comes now."""
@@ -236,12 +226,12 @@ def _make_socket(address: Any) -> socket.socket:
     return made
 
 
-def _failure(error: Exception, exchange: Exchange, clock: Clock, *, sent: bool) -> TransportError:
+def _failure(error: Exception, exchange: Exchange, clock: Clock) -> TransportError:
     """Return the error for what aiohttp met."""
     if isinstance(error, TransportError):
         return error
     if isinstance(error, TimeoutError):
-        return exchange.timed_out(clock.monotonic(), sent=sent)
+        return exchange.timed_out(clock.monotonic())
     can_help = not isinstance(error, aiohttp.ClientSSLError)
     text = str(error) or "the connection was closed"
-    return TransportError(f"{type(error).__name__}: {text}", may_have_run=sent, retryable=can_help)
+    return TransportError(f"{type(error).__name__}: {text}", may_have_run=exchange.sent, retryable=can_help)

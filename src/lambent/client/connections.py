@@ -37,8 +37,6 @@ class _Now(threading.local):
     """What a thread is in the middle of."""
 
     exchange: Exchange | None = None
-    connecting = False
-    sent = False
 
 
 _now = _Now()
@@ -110,15 +108,16 @@ class _Tracked(HTTPConnection):
     """A connection that knows whether the first byte of a request was written."""
 
     clock: Clock = SystemClock()
+    is_connecting = False
     is_spoilt = False
 
     def connect(self) -> None:
         # What a proxy is told is not the request.
-        _now.connecting = True
+        self.is_connecting = True
         try:
             super().connect()
         finally:
-            _now.connecting = False
+            self.is_connecting = False
 
     @property
     def is_connected(self) -> bool:
@@ -132,15 +131,16 @@ class _Tracked(HTTPConnection):
         if self.sock is None and self.auto_open:
             self.connect()
         exchange = _now.exchange
-        if _now.sent or _now.connecting or exchange is None or not isinstance(data, bytes):
+        if self.is_connecting or exchange is None or exchange.sent or not isinstance(data, bytes):
             super().send(data)
             return
-        exchange.socket = self.sock
+        exchange.begins(self.sock)
         # The time to make a connection is not the time to send a large body.
-        self.sock.settimeout(exchange.read)
+        _, read = exchange.timeouts(self.clock.monotonic())
+        self.sock.settimeout(read)
         # If this fails nothing was sent.
         written = self.sock.send(data)
-        _now.sent = True
+        exchange.sent = True
         if written < len(data):
             super().send(data[written:])
 
@@ -200,7 +200,8 @@ class Connections:
         route = self._routes.get(exchange.endpoint) or self._route(exchange.endpoint)
         now = self._clock.monotonic()
         connect, read = exchange.timeouts(now)
-        _now.exchange, _now.sent = exchange, False
+        # A signal's handler may call in the middle of a call.
+        before, _now.exchange = _now.exchange, exchange
         try:
             response = route.pool.urlopen(
                 exchange.method,
@@ -216,7 +217,7 @@ class Connections:
                 preload_content=not exchange.streamed,
                 decode_content=False,
             )
-            if not _now.sent:
+            if not exchange.sent:
                 # It answers an earlier request, or none at all.
                 response.close()
                 raise TransportError("the connection was found closed")
@@ -224,9 +225,9 @@ class Connections:
             if exchange.overrun:
                 raise TransportError("more came than the answer: its length is wrong", may_have_run=True)
         except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
-            raise failure_of(error, exchange, self._clock, sent=_now.sent) from error
+            raise failure_of(error, exchange, self._clock) from error
         finally:
-            _now.exchange = None
+            _now.exchange = before
         answer = HttpResponse(response.status, Headers(response.headers.items()), body, response.reason or "")
         if exchange.streamed and response.status == 200:
             answer.source = _Source(response, exchange, self._clock)
@@ -260,7 +261,7 @@ class Connections:
         try:
             manager = urllib3.ProxyManager(proxy, proxy_headers=proxy_headers(proxy), **options)
         except (HTTPError, ValueError) as error:
-            raise ConfigurationError(f"proxy: {_told(error)}") from error
+            raise ConfigurationError(f"proxy: {_told(_innermost(error))}") from error
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         pool = manager.connection_from_host(endpoint.host, endpoint.port, endpoint.scheme)
         if endpoint.scheme == "https":
@@ -296,7 +297,7 @@ class _Source:
             return bytes(self._response.read1(_CHUNK_BYTES))
         except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             self.close()
-            raise failure_of(error, self._exchange, self._clock, sent=True) from error
+            raise failure_of(error, self._exchange, self._clock) from error
 
     def finish(self) -> None:
         """Give the connection back if nothing but the end of the body comes now."""
@@ -314,30 +315,35 @@ class _Source:
         self._response.release_conn()
 
 
-def failure_of(error: Exception, exchange: Exchange, clock: Clock, *, sent: bool) -> TransportError:
-    """Return the error for what urllib3 met; ``sent``: the first byte was written."""
-    if isinstance(error, TransportError):
-        return error
+def failure_of(error: Exception, exchange: Exchange, clock: Clock) -> TransportError:
+    """Return the error for what urllib3 met."""
+    reason = _innermost(error)
+    if isinstance(reason, TransportError):
+        return reason
     if isinstance(error, EmptyPoolError):
         return total_timeout()
-    # To urllib3 a refused connection is a kind of timeout.
-    if isinstance(error, UrllibTimeout | TimeoutError) and not isinstance(error, NewConnectionError):
-        return exchange.timed_out(clock.monotonic(), sent=sent)
+    # To urllib3 a refused connection is a kind of timeout, and a body that nobody reads is none.
+    if isinstance(error, UrllibTimeout) and not isinstance(error, NewConnectionError):
+        return exchange.timed_out(clock.monotonic())
+    if isinstance(reason, TimeoutError):
+        return exchange.timed_out(clock.monotonic())
     can_help = not isinstance(error, urllib3.exceptions.SSLError)
-    return TransportError(_told(error), may_have_run=sent, retryable=can_help)
+    return TransportError(_told(reason), may_have_run=exchange.sent, retryable=can_help)
 
 
-def _told(error: Exception) -> str:
-    """Return the text of the innermost reason: those around it repeat it with addresses of objects."""
-    reason: object = error
-    while isinstance(reason, BaseException):
-        inner = getattr(reason, "reason", None) or next(
-            (each for each in reason.args if isinstance(each, BaseException)), None
+def _innermost(error: BaseException) -> BaseException:
+    """Return the reason of an error: those around it repeat its text with addresses of objects."""
+    while True:
+        inner = getattr(error, "reason", None) or next(
+            (each for each in error.args if isinstance(each, BaseException)), None
         )
         if not isinstance(inner, BaseException):
-            break
-        reason = inner
-    text = (
-        str(reason).rpartition("object at 0x")[2].partition(": ")[2] if "object at 0x" in str(reason) else ""
-    )
-    return f"{type(reason).__name__}: {text or reason}"
+            return error
+        error = inner
+
+
+def _told(error: BaseException) -> str:
+    text = str(error)
+    if "object at 0x" in text:
+        text = text.rpartition("object at 0x")[2].partition(": ")[2] or text
+    return f"{type(error).__name__}: {text}"

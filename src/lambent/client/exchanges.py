@@ -30,12 +30,13 @@ class Exchange:
         connect: seconds to make a connection, or None.
         read: seconds between two reads, or None.
         deadline: of the monotonic clock, for all attempts together, or None.
+        sent: its first byte can have been written.
         overrun: more came than the answer.
-        socket: over which it goes, from its first byte to the last of the answer.
         streamed: the body of a 200 is read by the caller, see :attr:`HttpResponse.source`.
     """
 
     __slots__ = (
+        "_socket",
         "body",
         "connect",
         "deadline",
@@ -44,7 +45,7 @@ class Exchange:
         "method",
         "overrun",
         "read",
-        "socket",
+        "sent",
         "streamed",
         "target",
     )
@@ -70,20 +71,26 @@ class Exchange:
         self.connect = connect
         self.read = read
         self.deadline = deadline
+        self.sent = False
         self.overrun = False
-        self.socket: Any = None
         self.streamed = streamed
+        self._socket: Any = None
+
+    def begins(self, sock: Any) -> None:
+        """Note over which connection the first byte is going to be written."""
+        with _breaking:
+            self._socket = sock
 
     def finished(self) -> None:
         """Note that the answer is whole: its connection may carry another request from now on."""
         with _breaking:
-            self.socket = None
+            self._socket = None
 
     def break_off(self) -> None:
         """End the connection over which it goes, if it goes over one now."""
         with _breaking, contextlib.suppress(OSError):
-            if self.socket is not None:
-                self.socket.shutdown(SHUT_RDWR)
+            if self._socket is not None:
+                self._socket.shutdown(SHUT_RDWR)
 
     def as_request(self, operation: str, region: str | None, attempt: int) -> HttpRequest:
         """Return it as hooks and records see it."""
@@ -110,11 +117,11 @@ class Exchange:
             raise total_timeout()
         return shorter(self.connect, left), shorter(self.read, left)
 
-    def timed_out(self, now: float, *, sent: bool) -> CallTimeout:
-        """Return the error for an attempt whose time is over; ``sent``: its first byte was written."""
+    def timed_out(self, now: float) -> CallTimeout:
+        """Return the error for an attempt whose time is over."""
         if self.deadline is not None and now >= self.deadline - 0.001:
-            return total_timeout(may_have_run=sent)
-        if not sent:
+            return total_timeout(may_have_run=self.sent)
+        if not self.sent:
             return CallTimeout(f"no connection within {self.connect} s", phase="connect")
         return CallTimeout(f"nothing arrived for {self.read} s", phase="read", may_have_run=True)
 

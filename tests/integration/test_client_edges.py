@@ -1,0 +1,97 @@
+"""Both clients where something is left half done: stalled uploads, forks, abandoned maps and streams."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from lambent.client import (
+    AsyncLambda,
+    CallTimeout,
+    Timeout,
+)
+from tests.client_faults.callers import OPTIONS, caller
+from tests.scripted_server import Talk, scripted
+
+KINDS = ("sync", "async")
+# More than the buffers of both sockets take.
+LARGE = b"0" * (16 << 20)
+LONG_S = 8.0
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def finishes(work: Any, limit: float = LONG_S) -> Any:
+    """Return what ``work`` does in a thread, which a test that fails leaves behind."""
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append((work(), None))
+        except BaseException as error:
+            found.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(limit)
+    assert found, "it did not end"
+    value, error = found[0]
+    if error is not None:
+        raise error
+    return value
+
+
+@pytest.mark.parametrize(
+    ("timeout", "phase"), [(0.3, "total"), (Timeout(read=0.3), "read")], ids=["total", "read"]
+)
+def test_upload_that_nobody_reads_ends(kind: str, timeout: Any, phase: str) -> None:
+    release = threading.Event()
+
+    def read_nothing(_: Talk) -> None:
+        release.wait(LONG_S)
+
+    def call(url: str) -> None:
+        with caller(kind, url) as made:
+            made.invoke("hello", LARGE, timeout=timeout)
+
+    with scripted(read_nothing) as server:
+        try:
+            with pytest.raises(CallTimeout) as caught:
+                finishes(lambda: call(server.url), 4)
+        finally:
+            release.set()
+    assert (caught.value.phase, caught.value.may_have_run) == (phase, True)
+
+
+def test_upload_that_is_given_up_leaves_no_task_and_no_connection() -> None:
+    given_up = threading.Event()
+    received: list[int] = []
+
+    def read_late(talk: Talk) -> None:
+        given_up.wait(LONG_S)
+        count = 0
+        try:
+            while data := talk.socket.recv(1 << 20):
+                count += len(data)
+        except OSError:
+            pass
+        received.append(count)
+
+    async def run(url: str) -> None:
+        async with AsyncLambda(**OPTIONS | {"endpoint_url": url}) as lam:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await lam.invoke("hello", LARGE)
+            if left := asyncio.all_tasks() - {asyncio.current_task()}:
+                assert not (await asyncio.wait(left, timeout=2))[1]
+            given_up.set()
+
+    with scripted(read_late) as server:
+        asyncio.run(run(server.url))
+    assert received[0] < len(LARGE)
