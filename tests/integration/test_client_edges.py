@@ -95,3 +95,27 @@ def test_upload_that_is_given_up_leaves_no_task_and_no_connection() -> None:
     with scripted(read_late) as server:
         asyncio.run(run(server.url))
     assert received[0] < len(LARGE)
+
+
+def test_leaving_a_map_sends_nothing_more() -> None:
+    arrived = threading.Event()
+
+    def be_silent(talk: Talk) -> None:
+        talk.receive()
+        arrived.set()
+        talk.receive()
+
+    def leave(url: str) -> None:
+        def payloads() -> Any:
+            yield 1
+            yield 2
+            assert arrived.wait(LONG_S)
+            raise ZeroDivisionError
+
+        with caller("sync", url, max_connections=1) as made:
+            made.map("hello", payloads(), concurrency=3)
+
+    with scripted(be_silent) as server:
+        with pytest.raises(ZeroDivisionError):
+            finishes(lambda: leave(server.url), 4)
+        assert len(server.requests) == 1

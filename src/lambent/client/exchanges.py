@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from socket import SHUT_RDWR
 from typing import Any, Protocol, TypeVar
 
-from lambent.client.errors import CallTimeout
+from lambent.client.errors import CallTimeout, TransportError
 from lambent.client.messages import HttpRequest, HttpResponse
 from lambent.client.settings import Endpoint
 
@@ -36,6 +36,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_is_broken",
         "_socket",
         "body",
         "connect",
@@ -75,10 +76,17 @@ class Exchange:
         self.overrun = False
         self.streamed = streamed
         self._socket: Any = None
+        self._is_broken = False
 
     def begins(self, sock: Any) -> None:
-        """Note over which connection the first byte is going to be written."""
+        """Note over which connection the first byte is going to be written.
+
+        Raises:
+            TransportError: the exchange was broken off meanwhile.
+        """
         with _breaking:
+            if self._is_broken:
+                raise TransportError("broken off")
             self._socket = sock
 
     def finished(self) -> None:
@@ -87,8 +95,9 @@ class Exchange:
             self._socket = None
 
     def break_off(self) -> None:
-        """End the connection over which it goes, if it goes over one now."""
+        """End the connection over which it goes; if it has not begun, it never will."""
         with _breaking, contextlib.suppress(OSError):
+            self._is_broken = True
             if self._socket is not None:
                 self._socket.shutdown(SHUT_RDWR)
 
