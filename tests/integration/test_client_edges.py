@@ -11,6 +11,7 @@ import pytest
 from lambent.client import (
     AsyncLambda,
     CallTimeout,
+    Lambda,
     Timeout,
 )
 from tests.client_faults.callers import OPTIONS, caller
@@ -119,3 +120,28 @@ def test_leaving_a_map_sends_nothing_more() -> None:
         with pytest.raises(ZeroDivisionError):
             finishes(lambda: leave(server.url), 4)
         assert len(server.requests) == 1
+
+
+class _OutcomeError(BaseException):
+    """As what pytest's ``fail`` and ``skip`` raise."""
+
+
+@pytest.mark.parametrize("return_exceptions", [False, True])
+def test_what_is_no_exception_ends_a_map(kind: str, return_exceptions: bool) -> None:
+    def handler(_event: Any, _context: Any) -> None:
+        raise _OutcomeError
+
+    def take() -> None:
+        if kind == "sync":
+            list(Lambda.local({"f": handler}).map("f", [1, 2], return_exceptions=return_exceptions))
+            return
+
+        async def run() -> None:
+            lam = AsyncLambda.local({"f": handler})
+            async for _ in lam.map("f", [1, 2], return_exceptions=return_exceptions):
+                pass
+
+        asyncio.run(run())
+
+    with pytest.raises(_OutcomeError):
+        finishes(take, 4)

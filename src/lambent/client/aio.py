@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, Unpack, cast
 
 from lambent.client.client import Client
 from lambent.client.exchanges import Exchange, Steps
-from lambent.client.fan import Fan, Outcome
+from lambent.client.fan import Fan, Outcome, given_out
 from lambent.client.fluent import InvocationBuilder
 from lambent.client.functions import BoundFunction
 from lambent.client.messages import HttpResponse
@@ -239,7 +239,7 @@ class AsyncLambda(Client[AsyncTransport]):
             try:
                 steps = self._core.value(function, payload, options, returns, gate)
                 done.put_nowait(Outcome(index, await self._run(steps)))
-            except Exception as error:  # noqa: BLE001 - raised, or given out, at its place
+            except BaseException as error:  # noqa: BLE001 - raised, or given out, at its place
                 done.put_nowait(Outcome(index, None, error))
 
         def start() -> None:
@@ -277,10 +277,8 @@ async def _indexed(
     outcomes: AsyncIterator[Outcome], *, return_exceptions: bool
 ) -> AsyncIterator[tuple[int, Any]]:
     async with contextlib.aclosing(cast("Any", outcomes)):
-        async for index, value, error in outcomes:
-            if error is not None and not return_exceptions:
-                raise error
-            yield index, value if error is None else error
+        async for outcome in outcomes:
+            yield given_out(outcome, return_exceptions=return_exceptions)
 
 
 class AsyncResponseStream:

@@ -18,7 +18,7 @@ class Outcome(NamedTuple):
 
     number: int
     value: Any
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class Fan:
@@ -87,6 +87,20 @@ class Fan:
     def close(self) -> None:
         """Close the bar."""
         self._close_bar()
+
+
+def given_out(outcome: Outcome, *, return_exceptions: bool) -> tuple[int, Any]:
+    """Return what the caller of a map gets: a payload's number, and its value or its error.
+
+    Raises:
+        BaseException: the call's, unless errors are given out; what is no ``Exception`` always.
+    """
+    number, value, error = outcome
+    if error is None:
+        return number, value
+    if return_exceptions and isinstance(error, Exception):
+        return number, error
+    raise error
 
 
 def _progress_of(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
 from lambent.client.client import Client
 from lambent.client.connections import Connections
 from lambent.client.exchanges import Exchange, Steps, Transport
-from lambent.client.fan import Fan, Outcome
+from lambent.client.fan import Fan, Outcome, given_out
 from lambent.client.fluent import InvocationBuilder
 from lambent.client.functions import BoundFunction
 from lambent.client.options import (
@@ -290,7 +290,7 @@ class Lambda(Client[Transport]):
             try:
                 steps = self._core.value(function, payload, options, returns, gate)
                 done.put(Outcome(index, self._run(steps, calls)))
-            except Exception as error:  # noqa: BLE001 - raised, or given out, at its place
+            except BaseException as error:  # noqa: BLE001 - raised, or given out, at its place
                 done.put(Outcome(index, None, error))
 
         def start() -> None:
@@ -364,10 +364,8 @@ def _values(outcomes: Iterator[Outcome], *, return_exceptions: bool) -> Iterator
 
 def _indexed(outcomes: Iterator[Outcome], *, return_exceptions: bool) -> Iterator[tuple[int, Any]]:
     with contextlib.closing(cast("Any", outcomes)):
-        for index, value, error in outcomes:
-            if error is not None and not return_exceptions:
-                raise error
-            yield index, value if error is None else error
+        for outcome in outcomes:
+            yield given_out(outcome, return_exceptions=return_exceptions)
 
 
 class ResponseStream:
