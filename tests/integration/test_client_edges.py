@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -15,7 +18,7 @@ from lambent.client import (
     Timeout,
 )
 from tests.client_faults.callers import OPTIONS, caller
-from tests.scripted_server import Talk, scripted
+from tests.scripted_server import Talk, scripted, whole
 
 KINDS = ("sync", "async")
 # More than the buffers of both sockets take.
@@ -96,6 +99,29 @@ def test_upload_that_is_given_up_leaves_no_task_and_no_connection() -> None:
     with scripted(read_late) as server:
         asyncio.run(run(server.url))
     assert received[0] < len(LARGE)
+
+
+def test_wrong_clock_is_corrected_for_calls_at_the_same_time(kind: str) -> None:
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    refusal = json.dumps({"message": "Signature expired"}).encode()
+    refused = whole(
+        refusal,
+        "403 Forbidden",
+        headers=f"x-amzn-ErrorType: InvalidSignatureException\r\nDate: {format_datetime(ahead, usegmt=True)}\r\n",
+    )
+    all_wait = threading.Barrier(4)
+
+    def judge(talk: Talk) -> None:
+        while (request := talk.receive()) is not None:
+            told = datetime.strptime(request.headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            if abs(told - ahead) < timedelta(minutes=5):
+                talk.send(whole(b"1"))
+            else:
+                all_wait.wait(LONG_S)
+                talk.send(refused)
+
+    with scripted(judge) as server, caller(kind, server.url) as made:
+        assert made.map("hello", range(4), concurrency=4) == [1] * 4
 
 
 def test_leaving_a_map_sends_nothing_more() -> None:

@@ -91,6 +91,7 @@ class Call:
         "after_response",
         "before_sign",
         "body",
+        "clock_offset",
         "deadline",
         "dry",
         "endpoint_url",
@@ -121,6 +122,7 @@ class Call:
     gate: Gate | None
     dry: bool
     deadline: float | None
+    clock_offset: float
     timings: list[float]
 
 
@@ -318,6 +320,7 @@ class Core:
         call.after_response = get("after_response") or self._after_response
         call.gate = gate
         call.deadline = None if call.timeout.total is None else self.clock.monotonic() + call.timeout.total
+        call.clock_offset = 0.0
         call.timings = []
         if _logger.isEnabledFor(logging.DEBUG):
             _logger.debug("%s %s: %d bytes", operation.name, function, len(call.body))
@@ -362,7 +365,7 @@ class Core:
                 may_correct_clock
                 and attempt < call.retries.max_attempts
                 and response is not None
-                and self._corrects_clock(error, response)
+                and self._corrects_clock(call, error, response)
             ):
                 may_correct_clock = False
                 delay: float | None = 0.0
@@ -442,6 +445,7 @@ class Core:
             request = call.before_sign(exchange.as_request(call.operation.name, region, attempt))
             _take_over(exchange, request)
         if region is not None:
+            call.clock_offset = self._clock_offset
             self._sign(exchange, cast("Credentials", credentials), region)
         if call.after_response is None and not self._recorders:
             return exchange, None
@@ -471,14 +475,14 @@ class Core:
         for name, value in added.items():
             headers[name.decode()] = value.decode()
 
-    def _corrects_clock(self, error: LambentError, response: HttpResponse) -> bool:
+    def _corrects_clock(self, call: Call, error: LambentError, response: HttpResponse) -> bool:
         """Tell whether signing again with the service's time may help; the offset is kept for all calls."""
         if not isinstance(error, ServiceError) or error.status_code != 403:
             return False
         if error.code != "InvalidSignatureException":
             return False
         offset = clock_offset_s(response, self.clock.now())
-        if offset is None or abs(offset - self._clock_offset) <= _MAX_CLOCK_ERROR_S:
+        if offset is None or abs(offset - call.clock_offset) <= _MAX_CLOCK_ERROR_S:
             return False
         self._clock_offset = offset
         return True
