@@ -14,11 +14,15 @@ import pytest
 from lambent.client import (
     AsyncLambda,
     CallTimeout,
+    HttpRequest,
+    HttpResponse,
     Lambda,
+    LambentError,
     Timeout,
+    ValidationError,
 )
 from tests.client_faults.callers import OPTIONS, caller
-from tests.scripted_server import Talk, scripted, whole
+from tests.scripted_server import Talk, answering, scripted, whole
 
 KINDS = ("sync", "async")
 # More than the buffers of both sockets take.
@@ -171,3 +175,13 @@ def test_what_is_no_exception_ends_a_map(kind: str, return_exceptions: bool) -> 
 
     with pytest.raises(_OutcomeError):
         finishes(take, 4)
+
+
+def test_hook_that_refuses_an_answer_does_not_deny_that_the_function_ran(kind: str) -> None:
+    def refuse(_request: HttpRequest, _response: HttpResponse) -> None:
+        raise ValidationError("not liked")
+
+    with scripted(answering(whole(b"1"))) as server, caller(kind, server.url) as made:
+        with pytest.raises(LambentError) as caught:
+            made.invoke("hello", after_response=refuse)
+        assert (caught.value.may_have_run, caught.value.attempts) == (True, 1)

@@ -354,8 +354,10 @@ class Core:
             try:
                 response, error = yield from self._attempt(call, attempt)
             except LambentError as failure:
-                # Nothing was sent: the keys cannot be had, the time is over, a hook refused.
-                failure.attempts, failure.may_have_run = len(call.timings), may_have_run
+                # Nothing was sent (the keys cannot be had, the time is over), or a hook refused the answer.
+                is_answered = len(call.timings) == attempt
+                failure.attempts = len(call.timings)
+                failure.may_have_run = may_have_run or (is_answered and not call.dry)
                 raise
             if error is None:
                 policy.succeeded()
@@ -446,7 +448,9 @@ class Core:
             _take_over(exchange, request)
         if region is not None:
             call.clock_offset = self._clock_offset
-            self._sign(exchange, cast("Credentials", credentials), region)
+            self._sign(
+                exchange, cast("Credentials", credentials), region, self.clock.now() + call.clock_offset
+            )
         if call.after_response is None and not self._recorders:
             return exchange, None
         seen = exchange.as_request(call.operation.name, region, attempt)
@@ -454,8 +458,8 @@ class Core:
             each.append(seen)
         return exchange, seen
 
-    def _sign(self, exchange: Exchange, credentials: Credentials, region: str) -> None:
-        timestamp = _timestamp(int(self.clock.now() + self._clock_offset))
+    def _sign(self, exchange: Exchange, credentials: Credentials, region: str, now: float) -> None:
+        timestamp = _timestamp(int(now))
         headers = exchange.headers
         added = sigv4.sign(
             exchange.method.encode(),
