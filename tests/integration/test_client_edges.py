@@ -185,3 +185,17 @@ def test_hook_that_refuses_an_answer_does_not_deny_that_the_function_ran(kind: s
         with pytest.raises(LambentError) as caught:
             made.invoke("hello", after_response=refuse)
         assert (caught.value.may_have_run, caught.value.attempts) == (True, 1)
+
+
+@pytest.mark.parametrize("change", ["no length", "expect"])
+def test_hook_and_the_headers_of_a_body(kind: str, change: str) -> None:
+    def hook(request: HttpRequest) -> HttpRequest:
+        if change == "expect":
+            request.headers["expect"] = "100-continue"
+        else:
+            del request.headers["content-length"]
+        return request
+
+    with scripted(answering(whole(b"1"))) as server, caller(kind, server.url) as made:
+        assert made.invoke("hello", {"a": 1}, before_sign=hook, timeout=2).value() == 1
+        assert server.requests[0].body == b'{"a":1}'

@@ -513,9 +513,10 @@ def _take_over(exchange: Exchange, request: HttpRequest) -> None:
     exchange.headers = {name.lower(): _visible(name, value) for name, value in request.headers.items()}
     if exchange.endpoint.netloc != before.netloc:
         exchange.headers["host"] = exchange.endpoint.netloc
-    if request.body != exchange.body:
-        exchange.body = request.body
-        exchange.headers["content-length"] = str(len(request.body))
+    exchange.body = request.body
+    # Whatever a hook did to it: another length would leave bytes for the next request.
+    if exchange.body or "content-length" in exchange.headers:
+        exchange.headers["content-length"] = str(len(exchange.body))
 
 
 def _path(operation: Operation, function: object, qualifier: object) -> str:
