@@ -14,6 +14,7 @@ import pytest
 from lambent.client import (
     AsyncLambda,
     CallTimeout,
+    ConfigurationError,
     HttpRequest,
     HttpResponse,
     Lambda,
@@ -103,6 +104,14 @@ def test_upload_that_is_given_up_leaves_no_task_and_no_connection() -> None:
     with scripted(read_late) as server:
         asyncio.run(run(server.url))
     assert received[0] < len(LARGE)
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://127.0.0.1:1", "127.0.0.1:1", "http://[bad", "http://", "http://h:x"]
+)
+def test_proxy_that_is_none_is_an_error_of_the_configuration(kind: str, proxy: str) -> None:
+    with caller(kind, "https://lambda.test", proxy=proxy) as made, pytest.raises(ConfigurationError):
+        made.invoke("hello")
 
 
 def test_wrong_clock_is_corrected_for_calls_at_the_same_time(kind: str) -> None:

@@ -19,7 +19,7 @@ from lambent.client.errors import TransportError
 from lambent.client.exchanges import Exchange
 from lambent.client.messages import Headers, HttpResponse
 from lambent.client.settings import Endpoint, Settings
-from lambent.client.sockets import keep_alive_options, proxy_headers, tls_context
+from lambent.client.sockets import keep_alive_options, parse_proxy, tls_context
 from lambent.clock import Clock
 
 _LARGE_BYTES = 65_536
@@ -106,7 +106,8 @@ class AsyncConnections:
         proxy = self._proxy or self._settings.proxy(endpoint)
         if proxy is None:
             return _Route(context)
-        return _Route(context, URL(proxy).with_user(None), proxy_headers(proxy))
+        url, headers = parse_proxy(proxy)
+        return _Route(context, URL(url), headers)
 
     async def _answer(
         self, connector: aiohttp.TCPConnector, exchange: Exchange, route: _Route

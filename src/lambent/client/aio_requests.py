@@ -44,7 +44,7 @@ class Request(aiohttp.ClientRequest):
             self._small_body, body = body, None
         super().update_body_from_data(body)
 
-    def update_expect_continue(self, expect: bool = False) -> None:
+    def update_expect_continue(self, *_: Any) -> None:
         """Wait for no ``100 Continue``, also when a hook asks for it: the body goes with the head."""
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:

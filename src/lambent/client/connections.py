@@ -21,11 +21,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import EmptyPoolError, HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as UrllibTimeout
 
-from lambent.client.errors import ConfigurationError, TransportError
+from lambent.client.errors import TransportError
 from lambent.client.exchanges import Exchange, shorter, total_timeout
 from lambent.client.messages import Headers, HttpResponse
 from lambent.client.settings import Endpoint, Settings
-from lambent.client.sockets import keep_alive_options, proxy_headers, tls_context
+from lambent.client.sockets import keep_alive_options, parse_proxy, tls_context
 from lambent.clock import Clock, SystemClock
 
 _CHUNK_BYTES = 65_536
@@ -258,16 +258,14 @@ class Connections:
         if proxy is None:
             made = _TlsPool if endpoint.scheme == "https" else _Pool
             return _Route(made(endpoint.host, endpoint.port, **options))
-        try:
-            manager = urllib3.ProxyManager(proxy, proxy_headers=proxy_headers(proxy), **options)
-        except (HTTPError, ValueError) as error:
-            raise ConfigurationError(f"proxy: {_told(_innermost(error))}") from error
+        url, headers = parse_proxy(proxy)
+        manager = urllib3.ProxyManager(url, proxy_headers=headers, **options)
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         pool = manager.connection_from_host(endpoint.host, endpoint.port, endpoint.scheme)
         if endpoint.scheme == "https":
             return _Route(pool, manager=manager)
         # A proxy is told the whole URL of what is not encrypted.
-        return _Route(pool, proxy_headers(proxy), f"http://{endpoint.netloc}", manager)
+        return _Route(pool, headers, f"http://{endpoint.netloc}", manager)
 
 
 class _Route(NamedTuple):

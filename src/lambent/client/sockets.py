@@ -6,6 +6,7 @@ import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from lambent.client.errors import ConfigurationError
@@ -43,10 +44,34 @@ def tls_context(settings: Settings, *, verify: bool | str | ssl.SSLContext) -> s
     return context
 
 
-def proxy_headers(proxy: str) -> Mapping[str, str]:
-    """Return what a proxy with a user and a password is told."""
-    parts = urlsplit(proxy)
-    if parts.username is None:
-        return {}
-    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return {"proxy-authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+class Proxy(NamedTuple):
+    """A proxy.
+
+    Attributes:
+        url: its address, without user and password.
+        headers: what it is told of them.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+
+
+def parse_proxy(text: str) -> Proxy:
+    """Return a proxy by its URL, which may hold a user and a password.
+
+    Raises:
+        ConfigurationError: it is no URL of HTTP; the text does not repeat the password.
+    """
+    try:
+        parts = urlsplit(text)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError as error:
+        raise ConfigurationError(f"proxy: {error}") from error
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigurationError("proxy: it is no URL that begins with http:// or https://")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    headers = {}
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["proxy-authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+    return Proxy(f"{parts.scheme}://{host}{port}", headers)
