@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -106,12 +107,50 @@ def test_upload_that_is_given_up_leaves_no_task_and_no_connection() -> None:
     assert received[0] < len(LARGE)
 
 
+def test_proxy_that_is_silent_is_a_timeout_of_connecting(kind: str) -> None:
+    def be_silent(talk: Talk) -> None:
+        while talk.socket.recv(100):
+            pass
+
+    def call(proxy: str) -> None:
+        with caller(kind, "https://lambda.test", proxy=proxy, retries=1) as made:
+            made.invoke("hello", timeout=Timeout(connect=0.3))
+
+    with scripted(be_silent) as server, pytest.raises(CallTimeout) as caught:
+        finishes(lambda: call(server.url), 4)
+    assert (caught.value.phase, caught.value.may_have_run) == ("connect", False)
+
+
 @pytest.mark.parametrize(
     "proxy", ["socks5://127.0.0.1:1", "127.0.0.1:1", "http://[bad", "http://", "http://h:x"]
 )
 def test_proxy_that_is_none_is_an_error_of_the_configuration(kind: str, proxy: str) -> None:
     with caller(kind, "https://lambda.test", proxy=proxy) as made, pytest.raises(ConfigurationError):
         made.invoke("hello")
+
+
+@pytest.mark.parametrize("where", ["endpoint_url", "proxy"])
+def test_host_that_cannot_be_is_an_error_of_the_client(kind: str, where: str) -> None:
+    options: Any = {"endpoint_url": "https://lambda.test"} | {where: "http://a b:1"}
+    with caller(kind, options.pop("endpoint_url"), retries=1, **options) as made, pytest.raises(LambentError):
+        made.invoke("hello")
+
+
+def test_client_may_be_used_after_it_was_closed() -> None:
+    def slow(talk: Talk) -> None:
+        talk.receive()
+        time.sleep(0.1)
+        talk.send(whole(b"1"))
+
+    async def run(url: str) -> None:
+        lam = AsyncLambda(**OPTIONS | {"endpoint_url": url})
+        await lam.invoke("hello")
+        await lam.aclose()
+        assert (await lam.invoke("hello")).value() == 1
+        await lam.aclose()
+
+    with scripted(answering(whole(b"1")), slow) as server:
+        asyncio.run(run(server.url))
 
 
 def test_wrong_clock_is_corrected_for_calls_at_the_same_time(kind: str) -> None:

@@ -28,6 +28,22 @@ _KEEP_IDLE_S = 90.0
 _END_OF_STREAM_S = 1.0
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Limits the time to make a connection as a whole.
+
+    aiohttp limits its steps but one: that a proxy says whether it goes on.
+    """
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: Any,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - theirs
+    ) -> Any:
+        async with asyncio.timeout(timeout.sock_connect):
+            return await super()._create_connection(req, traces, timeout)
+
+
 class _Route(NamedTuple):
     """How an endpoint is reached."""
 
@@ -69,7 +85,9 @@ class AsyncConnections:
         if route is None:
             # Certificates are files.
             route = self._routes[endpoint] = await asyncio.to_thread(self._make_route, endpoint)
-        connector = self._connector or await self._make_connector()
+        connector = self._connector
+        if connector is None or connector.closed:
+            connector = await self._make_connector()
         try:
             if exchange.deadline is None:
                 return await self._answer(connector, exchange, route)
@@ -84,18 +102,11 @@ class AsyncConnections:
         if connector is not None:
             await connector.close()
 
-    async def _closed_with_the_loop(self) -> AsyncIterator[None]:
-        """Close at the end of the loop what nobody has closed: ``asyncio.run`` ends open generators."""
-        try:
-            yield
-        finally:
-            await self.close()
-
     async def _make_connector(self) -> aiohttp.TCPConnector:
-        connector = self._connector = aiohttp.TCPConnector(
+        connector = self._connector = _Connector(
             limit=self._max_connections, keepalive_timeout=_KEEP_IDLE_S, socket_factory=_make_socket
         )
-        self._end = self._closed_with_the_loop()
+        self._end = _closed_with_the_loop(connector)
         await anext(self._end)
         return connector
 
@@ -179,6 +190,14 @@ class AsyncConnections:
 @lru_cache(16)
 def _connect_timeout(seconds: float | None) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(sock_connect=seconds)
+
+
+async def _closed_with_the_loop(connector: aiohttp.TCPConnector) -> AsyncIterator[None]:
+    """Close at the end of the loop what nobody has closed: ``asyncio.run`` ends open generators."""
+    try:
+        yield
+    finally:
+        await connector.close()
 
 
 class _Source:

@@ -21,7 +21,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import EmptyPoolError, HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as UrllibTimeout
 
-from lambent.client.errors import TransportError
+from lambent.client.errors import ConfigurationError, TransportError
 from lambent.client.exchanges import Exchange, shorter, total_timeout
 from lambent.client.messages import Headers, HttpResponse
 from lambent.client.settings import Endpoint, Settings
@@ -243,7 +243,10 @@ class Connections:
     def _route(self, endpoint: Endpoint) -> _Route:
         with self._lock:
             if endpoint not in self._routes:
-                self._routes[endpoint] = self._make_route(endpoint)
+                try:
+                    self._routes[endpoint] = self._make_route(endpoint)
+                except (HTTPError, ValueError) as error:
+                    raise ConfigurationError(f"endpoint or proxy: {_told(_innermost(error))}") from error
             return self._routes[endpoint]
 
     def _make_route(self, endpoint: Endpoint) -> _Route:
