@@ -235,6 +235,22 @@ def test_hook_that_refuses_an_answer_does_not_deny_that_the_function_ran(kind: s
         assert (caught.value.may_have_run, caught.value.attempts) == (True, 1)
 
 
+def test_limit_of_connections_is_that_of_one_endpoint() -> None:
+    both = threading.Barrier(2)
+
+    def meet(talk: Talk) -> None:
+        talk.receive()
+        both.wait(2)
+        talk.send(whole(b"1"))
+
+    async def run(*urls: str) -> None:
+        async with AsyncLambda(**OPTIONS | {"max_connections": 1}) as lam:
+            await asyncio.gather(*(lam.invoke("hello", endpoint_url=url) for url in urls))
+
+    with scripted(meet) as one, scripted(meet) as other:
+        asyncio.run(run(one.url, other.url))
+
+
 @pytest.mark.parametrize("change", ["no length", "expect"])
 def test_hook_and_the_headers_of_a_body(kind: str, change: str) -> None:
     def hook(request: HttpRequest) -> HttpRequest:
@@ -247,3 +263,22 @@ def test_hook_and_the_headers_of_a_body(kind: str, change: str) -> None:
     with scripted(answering(whole(b"1"))) as server, caller(kind, server.url) as made:
         assert made.invoke("hello", {"a": 1}, before_sign=hook, timeout=2).value() == 1
         assert server.requests[0].body == b'{"a":1}'
+
+
+def test_first_calls_at_the_same_time_share_what_they_find(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_contexts: list[Any] = []
+    from lambent.client import aio_connections, connections
+    from lambent.client.sockets import tls_context
+
+    def count(*args: Any, **options: Any) -> Any:
+        time.sleep(0.05)
+        made_contexts.append(1)
+        return tls_context(*args, **options)
+
+    for module in (aio_connections, connections):
+        monkeypatch.setattr(module, "tls_context", count)
+    with caller(kind, "https://127.0.0.1:1", retries=1) as made:
+        made.map("hello", range(4), return_exceptions=True)
+    assert len(made_contexts) == 1

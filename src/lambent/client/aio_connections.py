@@ -7,6 +7,7 @@ import contextlib
 import io
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -70,6 +71,7 @@ class AsyncConnections:
         self._verify = verify
         self._proxy = proxy
         self._routes: dict[Endpoint, _Route] = {}
+        self._lock = threading.Lock()
         self._connector: aiohttp.TCPConnector | None = None
         self._end: AsyncIterator[None] | None = None
 
@@ -84,7 +86,7 @@ class AsyncConnections:
         route = self._routes.get(endpoint)
         if route is None:
             # Certificates are files.
-            route = self._routes[endpoint] = await asyncio.to_thread(self._make_route, endpoint)
+            route = await asyncio.to_thread(self._route, endpoint)
         connector = self._connector
         if connector is None or connector.closed:
             connector = await self._make_connector()
@@ -104,11 +106,20 @@ class AsyncConnections:
 
     async def _make_connector(self) -> aiohttp.TCPConnector:
         connector = self._connector = _Connector(
-            limit=self._max_connections, keepalive_timeout=_KEEP_IDLE_S, socket_factory=_make_socket
+            limit=0,
+            limit_per_host=self._max_connections,
+            keepalive_timeout=_KEEP_IDLE_S,
+            socket_factory=_make_socket,
         )
         self._end = _closed_with_the_loop(connector)
         await anext(self._end)
         return connector
+
+    def _route(self, endpoint: Endpoint) -> _Route:
+        with self._lock:
+            if endpoint not in self._routes:
+                self._routes[endpoint] = self._make_route(endpoint)
+            return self._routes[endpoint]
 
     def _make_route(self, endpoint: Endpoint) -> _Route:
         context: ssl.SSLContext | bool = True
