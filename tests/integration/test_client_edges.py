@@ -21,6 +21,7 @@ from lambent.client import (
     Lambda,
     LambentError,
     Timeout,
+    TransportError,
     ValidationError,
 )
 from tests.client_faults.callers import OPTIONS, caller
@@ -233,6 +234,26 @@ def test_hook_that_refuses_an_answer_does_not_deny_that_the_function_ran(kind: s
         with pytest.raises(LambentError) as caught:
             made.invoke("hello", after_response=refuse)
         assert (caught.value.may_have_run, caught.value.attempts) == (True, 1)
+
+
+def test_waiting_for_a_connection_of_a_client_that_is_closed_is_no_cancellation() -> None:
+    arrived = threading.Event()
+
+    def be_silent(talk: Talk) -> None:
+        talk.receive()
+        arrived.set()
+        talk.receive()
+
+    async def run(url: str) -> None:
+        lam = AsyncLambda(**OPTIONS | {"endpoint_url": url, "max_connections": 1, "retries": 1})
+        calls = [asyncio.create_task(lam.invoke("hello")) for _ in range(2)]
+        await asyncio.to_thread(arrived.wait)
+        await lam.aclose()
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert [isinstance(each, TransportError) for each in ends] == [True, True], ends
+
+    with scripted(be_silent) as server:
+        asyncio.run(run(server.url))
 
 
 def test_limit_of_connections_is_that_of_one_endpoint() -> None:

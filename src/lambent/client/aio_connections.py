@@ -175,7 +175,14 @@ class AsyncConnections:
             proxy=route.proxy,
             proxy_headers=None if is_plain else route.proxy_headers,
         )
-        connection = await connector.connect(request, [], _connect_timeout(connect))
+        try:
+            connection = await connector.connect(request, [], _connect_timeout(connect))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if connector.closed and task is not None and not task.cancelling():
+                # Nobody cancelled this call: so end all that wait for a connection of what is closed.
+                raise TransportError("the client was closed") from None
+            raise
         response = None
         try:
             protocol = connection.protocol
@@ -237,11 +244,13 @@ class _Source:
 
     async def finish(self) -> None:
         """Give the connection back if nothing but the end of the body comes now."""
-        with contextlib.suppress(TransportError, TimeoutError):
-            async with asyncio.timeout(_END_OF_STREAM_S):
-                await self.read()
-        # At its end the connection has been given back already.
-        self.close()
+        try:
+            with contextlib.suppress(TransportError, TimeoutError):
+                async with asyncio.timeout(_END_OF_STREAM_S):
+                    await self.read()
+        finally:
+            # At its end the connection has been given back already.
+            self.close()
 
     def close(self) -> None:
         """Close the connection, if it is not at its end."""
