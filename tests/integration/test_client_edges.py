@@ -177,6 +177,22 @@ def test_wrong_clock_is_corrected_for_calls_at_the_same_time(kind: str) -> None:
         assert made.map("hello", range(4), concurrency=4) == [1] * 4
 
 
+def test_stream_that_is_dropped_unread_gives_its_place_back() -> None:
+    head = b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r\r\nContent-Type: application/vnd.amazon.eventstream\r\n"
+
+    def stream(talk: Talk) -> None:
+        talk.receive()
+        talk.send(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        talk.receive()
+
+    with (
+        scripted(stream, answering(whole(b"1"))) as server,
+        caller("sync", server.url, max_connections=1) as made,
+    ):
+        made.client.stream("hello")
+        assert made.invoke("hello", timeout=2).value() == 1
+
+
 def test_leaving_a_map_sends_nothing_more() -> None:
     arrived = threading.Event()
 
@@ -234,6 +250,33 @@ def test_hook_that_refuses_an_answer_does_not_deny_that_the_function_ran(kind: s
         with pytest.raises(LambentError) as caught:
             made.invoke("hello", after_response=refuse)
         assert (caught.value.may_have_run, caught.value.attempts) == (True, 1)
+
+
+def test_closing_leaves_no_call_waiting_for_a_connection() -> None:
+    arrived, release = threading.Event(), threading.Event()
+
+    def answer_late(talk: Talk) -> None:
+        while talk.receive() is not None:
+            arrived.set()
+            release.wait(LONG_S)
+            talk.send(whole(b"1"))
+
+    with scripted(answer_late) as server:
+        lam = Lambda(**OPTIONS | {"endpoint_url": server.url, "max_connections": 1})
+        found: list[Any] = []
+        threads = [
+            threading.Thread(target=lambda: found.append(lam.invoke("hello").value()), daemon=True)
+            for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        assert arrived.wait(LONG_S)
+        time.sleep(0.05)
+        lam.close()
+        release.set()
+        for thread in threads:
+            thread.join(3)
+        assert found == [1] * 3
 
 
 def test_waiting_for_a_connection_of_a_client_that_is_closed_is_no_cancellation() -> None:

@@ -7,8 +7,10 @@ than the answer.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
+import queue
 import socket
 import ssl
 import threading
@@ -238,7 +240,7 @@ class Connections:
         with self._lock:
             routes, self._routes = list(self._routes.values()), {}
         for route in routes:
-            route.pool.close()
+            _close_idle(route.pool)
 
     def _route(self, endpoint: Endpoint) -> _Route:
         with self._lock:
@@ -269,6 +271,23 @@ class Connections:
             return _Route(pool, manager=manager)
         # A proxy is told the whole URL of what is not encrypted.
         return _Route(pool, headers, f"http://{endpoint.netloc}", manager)
+
+
+def _close_idle(pool: HTTPConnectionPool) -> None:
+    """Close the connections of a pool that are not in use.
+
+    Closing the pool itself would leave those that wait for a connection waiting for ever. It goes with the
+    last call that uses it, and the rest of its connections with it.
+    """
+    places: Any = pool.pool
+    taken: list[Any] = []
+    with contextlib.suppress(queue.Empty):
+        while True:
+            taken.append(places.get(block=False))
+    for each in taken:
+        if each is not None:
+            each.close()
+        places.put(None)
 
 
 class _Route(NamedTuple):
@@ -303,17 +322,23 @@ class _Source:
     def finish(self) -> None:
         """Give the connection back if nothing but the end of the body comes now."""
         self._exchange.deadline = self._clock.monotonic() + _END_OF_STREAM_S
-        try:
-            if self.read():
-                self.close()
-        except TransportError:
-            return
-        self._response.release_conn()
+        with contextlib.suppress(TransportError):
+            if not self.read():
+                response, self._response = self._response, None
+                response.release_conn()
+        self.close()
 
     def close(self) -> None:
-        """Close the connection."""
-        self._response.close()
-        self._response.release_conn()
+        """Close the connection, unless it was given back."""
+        response, self._response = self._response, None
+        if response is not None:
+            response.close()
+            response.release_conn()
+
+    def __del__(self) -> None:
+        # A stream that nobody read or closed would keep its place in the pool for ever.
+        with contextlib.suppress(Exception):
+            self.close()
 
 
 def failure_of(error: Exception, exchange: Exchange, clock: Clock) -> TransportError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
 
@@ -380,12 +380,11 @@ class ResponseStream:
 
     def __init__(self, reader: StreamReader) -> None:
         self._reader = reader
-        self._source: Any = reader.response.source
         self.status_code = reader.response.status_code
         self.headers: Mapping[str, str] = reader.response.headers
         self.request_id = self.headers.get("x-amzn-requestid")
         self.executed_version = self.headers.get("x-amz-executed-version")
-        self._chunks = self._read()
+        self._chunks = _read(reader)
 
     @property
     def logs(self) -> str:
@@ -405,9 +404,9 @@ class ResponseStream:
     def close(self) -> None:
         """Stop reading; the function runs on."""
         self._chunks.close()
-        if self._source is not None:
-            self._source.close()
-            self._source = None
+        # A generator that was never asked has no end of its own.
+        if (source := self._reader.response.source) is not None:
+            source.close()
 
     def text(self, encoding: str = "utf-8") -> Iterator[str]:
         """Yield text as it comes; a character that is split between chunks waits for its rest."""
@@ -426,18 +425,18 @@ class ResponseStream:
             yield from transformer.feed(chunk)
         yield from transformer.finish()
 
-    def _read(self) -> Any:
-        reader = self._reader
-        try:
-            while not reader.complete:
-                yield from reader.feed(self._source.read())
-            if self._source is not None:
-                self._source.finish()
-                self._source = None
-        finally:
-            if self._source is not None:
-                self._source.close()
-                self._source = None
+
+def _read(reader: StreamReader) -> Generator[bytes]:
+    """Yield a stream's bytes; knows nothing of the stream, so that one that is dropped ends at once."""
+    source = reader.response.source
+    if source is None:
+        return
+    try:
+        while not reader.complete:
+            yield from reader.feed(source.read())
+        source.finish()
+    finally:
+        source.close()
 
 
 class Function(BoundFunction[T]):
