@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import time
+import warnings
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -240,6 +242,25 @@ def test_what_is_no_exception_ends_a_map(kind: str, return_exceptions: bool) -> 
 
     with pytest.raises(_OutcomeError):
         finishes(take, 4)
+
+
+def test_child_of_a_fork_has_connections_of_its_own() -> None:
+    with scripted(answering(whole(b"1"))) as server, caller("sync", server.url) as made:
+        made.invoke("hello")
+        with warnings.catch_warnings():
+            # Later Pythons warn of the server's threads.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            try:
+                made.invoke("hello", timeout=5)
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        # The parent's is still good.
+        made.invoke("hello")
+        assert len(server.requests) == 3
+        assert server.connections == 2
 
 
 def test_hook_that_refuses_an_answer_does_not_deny_that_the_function_ran(kind: str) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import os
 import queue
 import socket
 import ssl
 import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
+from weakref import WeakSet
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -190,8 +192,8 @@ class Connections:
         self._max_connections = max_connections
         self._verify = verify
         self._proxy = proxy
-        self._routes: dict[Endpoint, _Route] = {}
-        self._lock = threading.Lock()
+        self.forget()
+        _of_all_clients.add(self)
 
     def exchange(self, exchange: Exchange) -> HttpResponse:
         """Return the whole answer; of a streamed 200 its head, and where the rest is read from.
@@ -235,6 +237,11 @@ class Connections:
             answer.source = _Source(response, exchange, self._clock)
         return answer
 
+    def forget(self) -> None:
+        """Begin anew without closing anything."""
+        self._routes: dict[Endpoint, _Route] = {}
+        self._lock = threading.Lock()
+
     def close(self) -> None:
         """Close all connections that are not in use."""
         with self._lock:
@@ -271,6 +278,19 @@ class Connections:
             return _Route(pool, manager=manager)
         # A proxy is told the whole URL of what is not encrypted.
         return _Route(pool, headers, f"http://{endpoint.netloc}", manager)
+
+
+_of_all_clients: WeakSet[Connections] = WeakSet()
+
+
+def _forget_connections() -> None:
+    """In the child of a fork: its parent goes on to use them, and would get its answers."""
+    for each in list(_of_all_clients):
+        each.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_connections)
 
 
 def _close_idle(pool: HTTPConnectionPool) -> None:
