@@ -26,6 +26,7 @@ from lambent.client import (
     TransportError,
     ValidationError,
 )
+from lambent.client.pytest_plugin import LambentServer
 from tests.client_faults.callers import OPTIONS, caller
 from tests.scripted_server import Talk, answering, scripted, whole
 
@@ -130,6 +131,14 @@ def test_proxy_that_is_silent_is_a_timeout_of_connecting(kind: str) -> None:
 def test_proxy_that_is_none_is_an_error_of_the_configuration(kind: str, proxy: str) -> None:
     with caller(kind, "https://lambda.test", proxy=proxy) as made, pytest.raises(ConfigurationError):
         made.invoke("hello")
+
+
+def test_clients_of_the_fixtures_use_no_proxy(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with scripted(answering(whole(b"1"))) as server:
+        options = LambentServer(server.url).client_options()
+        with caller(kind, options.pop("endpoint_url"), **options) as made:
+            assert made.invoke("hello").value() == 1
 
 
 @pytest.mark.parametrize("where", ["endpoint_url", "proxy"])

@@ -125,8 +125,8 @@ class AsyncConnections:
         context: ssl.SSLContext | bool = True
         if endpoint.scheme == "https":
             context = tls_context(self._settings, verify=self._verify)
-        proxy = self._proxy or self._settings.proxy(endpoint)
-        if proxy is None:
+        proxy = self._settings.proxy(endpoint) if self._proxy is None else self._proxy
+        if not proxy:
             return _Route(context)
         url, headers = parse_proxy(proxy)
         return _Route(context, URL(url), headers)

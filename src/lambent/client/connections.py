@@ -175,7 +175,7 @@ class Connections:
         clock: for deadlines.
         max_connections: to one endpoint; further calls wait.
         verify: certificates by the system's authorities, a file's, a context's; or not at all.
-        proxy: for all endpoints.
+        proxy: for all endpoints; empty for none, None for those of the environment.
     """
 
     def __init__(
@@ -266,8 +266,8 @@ class Connections:
         }
         if endpoint.scheme == "https":
             options["ssl_context"] = tls_context(self._settings, verify=self._verify)
-        proxy = self._proxy or self._settings.proxy(endpoint)
-        if proxy is None:
+        proxy = self._settings.proxy(endpoint) if self._proxy is None else self._proxy
+        if not proxy:
             made = _TlsPool if endpoint.scheme == "https" else _Pool
             return _Route(made(endpoint.host, endpoint.port, **options))
         url, headers = parse_proxy(proxy)

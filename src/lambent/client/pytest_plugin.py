@@ -175,7 +175,8 @@ class LambentServer:
         from lambent.client import Credentials  # noqa: PLC0415
 
         keys = None if self.key is None else Credentials(self.key, self.key)
-        return {"endpoint_url": self.url, "region_name": self.region, "credentials": keys}
+        # As boto3's: a proxy of the environment does not lead back to this machine.
+        return {"endpoint_url": self.url, "region_name": self.region, "credentials": keys, "proxy": ""}
 
 
 # ----------------------------------------------------------------- fixtures

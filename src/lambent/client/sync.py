@@ -53,7 +53,7 @@ class Lambda(Client[Transport]):
         idempotent: functions may run more than once, so that more is tried again.
         max_connections: to one endpoint; further calls wait.
         verify: certificates: True, False, a file of authorities, or a context; ``AWS_CA_BUNDLE``.
-        proxy: None for ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``.
+        proxy: None for ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``; empty for none.
         app_id: stands in ``User-Agent``.
         before_sign: gets each attempt and returns it, perhaps changed.
         after_response: gets each attempt and its answer.
