@@ -23,6 +23,7 @@ from lambent.client import (
     Lambda,
     LambentError,
     Timeout,
+    TooManyRequestsException,
     TransportError,
     ValidationError,
 )
@@ -376,3 +377,15 @@ def test_first_calls_at_the_same_time_share_what_they_find(
     with caller(kind, "https://127.0.0.1:1", retries=1) as made:
         made.map("hello", range(4), return_exceptions=True)
     assert len(made_contexts) == 1
+
+
+def test_call_of_a_map_waits_for_others_no_longer_than_its_own_time(kind: str) -> None:
+    headers = "x-amzn-ErrorType: TooManyRequestsException\r\nx-amz-retry-after: 5000\r\n"
+    throttle = whole(b"{}", "429 Too Many Requests", headers=headers)
+    with scripted(answering(throttle)) as server, caller(kind, server.url) as made:
+        one, other = finishes(
+            lambda: made.map("hello", [1, 2], concurrency=1, timeout=0.3, return_exceptions=True), 3
+        )
+        assert isinstance(one, TooManyRequestsException)
+        assert (type(other), other.phase, other.may_have_run) == (CallTimeout, "total", False)
+        assert len(server.requests) == 1

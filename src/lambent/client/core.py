@@ -350,7 +350,10 @@ class Core:
             attempt += 1
             if call.gate is not None:
                 while (wait := call.gate.wait(clock.monotonic())) > 0:
-                    yield wait
+                    left = wait if call.deadline is None else call.deadline - clock.monotonic()
+                    if left <= 0:
+                        break
+                    yield min(wait, left)
             try:
                 response, error = yield from self._attempt(call, attempt)
             except LambentError as failure:
