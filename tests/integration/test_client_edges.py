@@ -84,6 +84,22 @@ def test_upload_that_nobody_reads_ends(kind: str, timeout: Any, phase: str) -> N
     assert (caught.value.phase, caught.value.may_have_run) == (phase, True)
 
 
+def test_upload_may_take_longer_than_the_service_may_be_silent(kind: str) -> None:
+    def read_slowly(talk: Talk) -> None:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += talk.socket.recv(1000)
+        left = len(LARGE) - len(data.partition(b"\r\n\r\n")[2])
+        while left:
+            left -= len(talk.socket.recv(1 << 20))
+            if left > len(LARGE) // 2:
+                time.sleep(0.1)
+        talk.send(whole(b"1"))
+
+    with scripted(read_slowly) as server, caller(kind, server.url) as made:
+        assert made.invoke("hello", LARGE, timeout=Timeout(read=0.5)).value() == 1
+
+
 def test_upload_that_is_given_up_leaves_no_task_and_no_connection() -> None:
     given_up = threading.Event()
     received: list[int] = []

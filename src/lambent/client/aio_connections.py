@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import socket
 import ssl
 import threading
@@ -23,7 +22,6 @@ from lambent.client.settings import Endpoint, Settings
 from lambent.client.sockets import keep_alive_options, parse_proxy, tls_context
 from lambent.clock import Clock
 
-_LARGE_BYTES = 65_536
 # Shorter than the 350 s after which firewalls forget a connection, longer than a pause between calls.
 _KEEP_IDLE_S = 90.0
 _END_OF_STREAM_S = 1.0
@@ -160,15 +158,14 @@ class AsyncConnections:
 
         Without aiohttp's session, whose redirects, cookies and middlewares no call wants.
         """
-        endpoint, body, headers = exchange.endpoint, exchange.body, exchange.headers
+        endpoint, headers = exchange.endpoint, exchange.headers
         is_plain = endpoint.scheme == "http"
         exchange.sent = False
         connect, read = exchange.timeouts(self._clock.monotonic())
         request = Request(
             exchange.method,
             URL(f"{endpoint.scheme}://{endpoint.netloc}{exchange.target}", encoded=True),
-            # Large ones are written piece by piece, and small ones with their head.
-            data=io.BytesIO(body) if len(body) > _LARGE_BYTES else body or None,
+            data=exchange.body or None,
             headers={**headers, **route.proxy_headers} if is_plain and route.proxy_headers else headers,
             loop=asyncio.get_running_loop(),
             ssl=route.ssl,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import select
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,6 +13,7 @@ import aiohttp
 from aiohttp.connector import Connection
 from multidict import CIMultiDict
 
+_LARGE_BYTES = 65_536
 # aiohttp adds this one later than the others, to every method that has a body.
 _NOT_ADDED: CIMultiDict[None] = CIMultiDict({"Content-Type": None})
 # Of each connection that was used, what tells whether there is something to read.
@@ -21,6 +24,18 @@ class StaleError(Exception):
     """A kept connection was found closed, or bytes of nobody's answer on it; nothing was written."""
 
 
+class _Upload(io.BytesIO):
+    """A large body: each piece that is taken of it tells that the one before has been written."""
+
+    progressed: Callable[[], None] | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next piece."""
+        if self.progressed is not None:
+            self.progressed()
+        return super().read(size)
+
+
 class Request(aiohttp.ClientRequest):
     """A request whose headers are whole, and whose body of bytes is written together with them.
 
@@ -29,6 +44,7 @@ class Request(aiohttp.ClientRequest):
     """
 
     _small_body = b""
+    _upload: _Upload | None = None
 
     def update_headers(self, headers: Any) -> None:
         """Take all headers, the host's among them."""
@@ -38,11 +54,14 @@ class Request(aiohttp.ClientRequest):
         """Add nothing to what was signed."""
         self._skip_auto_headers = _NOT_ADDED
 
-    def update_body_from_data(self, body: Any, *_: Any) -> None:
-        """Keep bytes for :meth:`send`."""
-        if type(body) is bytes:
-            self._small_body, body = body, None
-        super().update_body_from_data(body)
+    def update_body_from_data(self, body: bytes | None, *_: Any) -> None:
+        """Keep bytes for :meth:`send`; large ones are written piece by piece."""
+        if body is None or len(body) <= _LARGE_BYTES:
+            self._small_body = body or b""
+            super().update_body_from_data(None)
+        else:
+            self._upload = _Upload(body)
+            super().update_body_from_data(self._upload)
 
     def update_expect_continue(self, *_: Any) -> None:
         """Wait for no ``100 Continue``, also when a hook asks for it: the body goes with the head."""
@@ -64,6 +83,8 @@ class Request(aiohttp.ClientRequest):
         elif transport is not None and not is_gone:
             incoming = _used[protocol] = select.poll()
             incoming.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        if self._upload is not None:
+            self._upload.progressed = protocol.start_timeout
         body = self._small_body
         if not body or transport is None or protocol.writing_paused:
             if body:

@@ -135,18 +135,18 @@ class _Tracked(HTTPConnection):
         if self.sock is None and self.auto_open:
             self.connect()
         exchange = _now.exchange
-        if self.is_connecting or exchange is None or exchange.sent or not isinstance(data, bytes):
+        if self.is_connecting or exchange is None or not isinstance(data, bytes):
             super().send(data)
             return
         exchange.begins(self.sock)
-        # The time to make a connection is not the time to send a large body.
-        _, read = exchange.timeouts(self.clock.monotonic())
-        self.sock.settimeout(read)
-        # If this fails nothing was sent.
-        written = self.sock.send(data)
-        exchange.sent = True
-        if written < len(data):
-            super().send(data[written:])
+        left = memoryview(data)
+        while left:
+            # The time to make a connection is not the time to send a large body.
+            _, read = exchange.timeouts(self.clock.monotonic())
+            self.sock.settimeout(read)
+            # If the first one fails nothing was sent.
+            left = left[self.sock.send(left) :]
+            exchange.sent = True
 
     def response_class(  # type: ignore[override] # it is only called
         self, sock: socket.socket, *_: Any, **options: Any
