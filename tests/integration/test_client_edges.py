@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import threading
@@ -28,7 +29,7 @@ from lambent.client import (
     ValidationError,
 )
 from lambent.client.pytest_plugin import LambentServer
-from tests.client_faults.callers import OPTIONS, caller
+from tests.client_faults.callers import OPTIONS, SyncCaller, caller
 from tests.scripted_server import Talk, answering, scripted, whole
 
 KINDS = ("sync", "async")
@@ -205,7 +206,7 @@ def test_wrong_clock_is_corrected_for_calls_at_the_same_time(kind: str) -> None:
         assert made.map("hello", range(4), concurrency=4) == [1] * 4
 
 
-def test_stream_that_is_dropped_unread_gives_its_place_back() -> None:
+def test_stream_that_is_dropped_unread_gives_its_place_back(kind: str) -> None:
     head = b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r\r\nContent-Type: application/vnd.amazon.eventstream\r\n"
 
     def stream(talk: Talk) -> None:
@@ -215,10 +216,19 @@ def test_stream_that_is_dropped_unread_gives_its_place_back() -> None:
 
     with (
         scripted(stream, answering(whole(b"1"))) as server,
-        caller("sync", server.url, max_connections=1) as made,
+        caller(kind, server.url, max_connections=1) as made,
     ):
-        made.client.stream("hello")
+        if isinstance(made, SyncCaller):
+            made.client.stream("hello")
+        else:
+            made.runner.run(open_and_drop(made.client))
         assert made.invoke("hello", timeout=2).value() == 1
+
+
+async def open_and_drop(client: AsyncLambda) -> None:
+    await client.stream("hello")
+    # It holds the generator that reads it, which holds it.
+    gc.collect()
 
 
 def test_leaving_a_map_sends_nothing_more() -> None:

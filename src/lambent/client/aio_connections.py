@@ -222,6 +222,7 @@ class _Source:
         self._response = response
         self._exchange = exchange
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
 
     async def read(self) -> bytes:
         """Return what has come, at least a byte; nothing at the end.
@@ -252,6 +253,11 @@ class _Source:
     def close(self) -> None:
         """Close the connection, if it is not at its end."""
         self._response.close()
+
+    def __del__(self) -> None:
+        # A stream that nobody read or closed would keep its place for ever. Any thread may come here.
+        if not self._response.closed and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._response.close)
 
 
 def _make_socket(address: Any) -> socket.socket:
