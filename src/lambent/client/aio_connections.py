@@ -187,8 +187,6 @@ class AsyncConnections:
             protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_timeout=read)
             exchange.sent = True
             response = await request.send(connection)
-            # aiohttp begins to count when the body is written, which nobody may ever read.
-            protocol.start_timeout()
             await response.start(connection)
         except BaseException:
             # Closing alone would wait until the rest of the request is written.

@@ -84,6 +84,7 @@ class Request(aiohttp.ClientRequest):
             incoming = _used[protocol] = select.poll()
             incoming.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         if self._upload is not None:
+            # aiohttp begins to count when all is written, which nobody may ever read.
             self._upload.progressed = protocol.start_timeout
         body = self._small_body
         if not body or transport is None or protocol.writing_paused:
