@@ -127,6 +127,13 @@ def test_the_service_says_how_long_to_wait_at_least(
     assert caught.value.reason == "ConcurrentInvocationLimitExceeded"
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_proxy_says_how_long_to_wait_at_least(status: int) -> None:
+    world = World(core(idempotent=True), answer(status, b"<html>", retry_after="3"), answer())
+    world.invoke()
+    assert world.slept == [3.0]
+
+
 def test_a_service_that_asks_for_more_than_a_minute_is_not_waited_for() -> None:
     world = World(core(), throttled(retry_after="61"))
     with pytest.raises(TooManyRequestsException) as caught:

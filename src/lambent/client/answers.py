@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -75,14 +76,14 @@ def read_error(response: HttpResponse, code: str = "", message: str | None = Non
     if isinstance(error, TooManyRequestsException):
         reason = members.get("Reason")
         error.reason = reason if isinstance(reason, str) else None
-        error.retry_after = retry_after_s(response)
+        error.retry_after = retry_after_s(headers)
     return error
 
 
-def retry_after_s(response: HttpResponse) -> float | None:
-    """Return for how long the service asks to wait, in seconds; its own header wins."""
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return for how long an answer asks to wait, in seconds; the service's own header wins."""
     for name, unit in (("x-amz-retry-after", 1000.0), ("retry-after", 1.0)):
-        text = response.headers.get(name, "")
+        text = headers.get(name, "")
         if text.isascii() and text.isdecimal() and len(text) < 12:
             return int(text) / unit
     return None

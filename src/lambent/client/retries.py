@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from lambent.client.answers import retry_after_s
 from lambent.client.errors import (
     CallTimeout,
     LambentError,
     ServiceError,
-    TooManyRequestsException,
     TransportError,
     ValidationError,
 )
@@ -196,7 +196,8 @@ class Policy:
         kind = self.kind_of(error)
         if kind is None:
             return None
-        least = (error.retry_after or 0.0) if isinstance(error, TooManyRequestsException) else 0.0
+        # A proxy may ask for it too, which knows no codes.
+        least = (retry_after_s(error.headers) or 0.0) if isinstance(error, ServiceError) else 0.0
         if least > MAX_ASKED_DELAY_S:
             return None
         if kind is Kind.THROTTLED and self._gate is not None and self._retries.max_attempts > 1:
