@@ -415,3 +415,12 @@ def test_call_of_a_map_waits_for_others_no_longer_than_its_own_time(kind: str) -
         assert isinstance(one, TooManyRequestsException)
         assert (type(other), other.phase, other.may_have_run) == (CallTimeout, "total", False)
         assert len(server.requests) == 1
+
+
+def test_client_that_was_closed_still_waits_between_attempts() -> None:
+    throttle = whole(b"{}", "429 Too Many Requests", headers="x-amz-retry-after: 100\r\n")
+    with scripted(answering(throttle, whole(b"1"))) as server, caller("sync", server.url) as made:
+        made.close()
+        started = time.monotonic()
+        assert made.invoke("hello").attempts == 2
+        assert time.monotonic() - started >= 0.1

@@ -148,7 +148,7 @@ class Core:
         )
         self.clock = SystemClock() if clock is None else clock
         self.random = random
-        self._recorders: list[list[HttpRequest]] = []
+        self._recorders: dict[int, list[HttpRequest]] = {}
         self._timeout = _timeout_of(options.get("timeout"), Timeout())
         retries = options.get("retries")
         # What stands in a variable is looked at when it is needed, as all of them.
@@ -257,12 +257,12 @@ class Core:
     def record(self) -> Iterator[list[HttpRequest]]:
         """List the requests that are sent within the block, as they were signed."""
         sent: list[HttpRequest] = []
-        self._recorders.append(sent)
+        # By identity: two empty lists are equal. Each of these steps is one for other threads.
+        self._recorders[id(sent)] = sent
         try:
             yield sent
         finally:
-            # By identity: two empty lists are equal.
-            self._recorders[:] = [each for each in self._recorders if each is not sent]
+            del self._recorders[id(sent)]
 
     # ------------------------------------------------------------------ a call
 
@@ -457,7 +457,7 @@ class Core:
         if call.after_response is None and not self._recorders:
             return exchange, None
         seen = exchange.as_request(call.operation.name, region, attempt)
-        for each in self._recorders:
+        for each in list(self._recorders.values()):
             each.append(seen)
         return exchange, seen
 

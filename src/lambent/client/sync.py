@@ -70,7 +70,9 @@ class Lambda(Client[Transport]):
 
     def close(self) -> None:
         """Close the connections; calls that wait to be tried again go on at once."""
-        self._closed.set()
+        closed = self._closed
+        self._wake_at_closing()
+        closed.set()
         self._transport.close()
 
     def invoke(
@@ -243,10 +245,13 @@ class Lambda(Client[Transport]):
         self._run(self._core.wait_until(function, "LastUpdateStatus", "Successful", timeout))
 
     def _connect(self, **limits: Any) -> Transport:
-        self._closed = threading.Event()
-        # The one way to sleep that closing the client ends.
-        self._sleep: Callable[[float], object] = self._closed.wait
+        self._wake_at_closing()
         return Connections(self._core.settings, self._core.clock, **limits)
+
+    def _wake_at_closing(self) -> None:
+        self._closed = threading.Event()
+        # The one way to sleep that closing the client ends; who sleeps later than that does sleep.
+        self._sleep: Callable[[float], object] = self._closed.wait
 
     def _stay_here(self, functions: LocalFunctions) -> Transport:
         from lambent.client.local_transport import LocalTransport  # noqa: PLC0415 - for tests alone
