@@ -123,7 +123,7 @@ class Exchange:
             return self.connect, self.read
         left = self.deadline - now
         if left <= 0:
-            raise total_timeout()
+            raise total_timeout(may_have_run=self.sent)
         return shorter(self.connect, left), shorter(self.read, left)
 
     def timed_out(self, now: float) -> CallTimeout:
