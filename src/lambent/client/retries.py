@@ -39,7 +39,7 @@ class Timeout:
 
     Attributes:
         connect: to make a connection.
-        read: between two reads of the answer. A function may run for 900.
+        read: between two reads of the answer, and two writes of a large request. A function may run for 900.
         total: for the whole call with all its attempts and the delays between them.
     """
 
