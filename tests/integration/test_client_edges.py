@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import os
+import socket
 import threading
 import time
 import warnings
@@ -28,6 +29,7 @@ from lambent.client import (
     TransportError,
     ValidationError,
 )
+from lambent.client.aio_requests import watch
 from lambent.client.pytest_plugin import LambentServer
 from tests.client_faults.callers import OPTIONS, SyncCaller, caller
 from tests.scripted_server import Talk, answering, scripted, whole
@@ -424,3 +426,13 @@ def test_client_that_was_closed_still_waits_between_attempts() -> None:
         started = time.monotonic()
         assert made.invoke("hello").attempts == 2
         assert time.monotonic() - started >= 0.1
+
+
+def test_where_there_is_no_poll_a_stale_connection_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("select.poll")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        is_readable = watch(ours.fileno())
+        assert not is_readable()
+        theirs.send(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+        assert is_readable()

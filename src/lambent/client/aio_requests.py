@@ -6,6 +6,7 @@ import asyncio
 import io
 import select
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,7 +18,7 @@ _LARGE_BYTES = 65_536
 # aiohttp adds this one later than the others, to every method that has a body.
 _NOT_ADDED: CIMultiDict[None] = CIMultiDict({"Content-Type": None})
 # Of each connection that was used, what tells whether there is something to read.
-_used: WeakKeyDictionary[Any, select.poll] = WeakKeyDictionary()
+_used: WeakKeyDictionary[Any, Callable[[], object]] = WeakKeyDictionary()
 
 
 class StaleError(Exception):
@@ -78,11 +79,10 @@ class Request(aiohttp.ClientRequest):
         incoming = _used.get(protocol)
         if incoming is not None:
             # The loop may not have had the time to see it.
-            if is_gone or protocol.should_close or incoming.poll(0):
+            if is_gone or protocol.should_close or incoming():
                 raise StaleError
         elif transport is not None and not is_gone:
-            incoming = _used[protocol] = select.poll()
-            incoming.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+            _used[protocol] = watch(transport.get_extra_info("socket").fileno())
         if self._upload is not None:
             # aiohttp begins to count when all is written, which nobody may ever read.
             self._upload.progressed = protocol.start_timeout
@@ -114,3 +114,13 @@ class _Joining(asyncio.Transport):
         """Write the head and the body."""
         self._transport.write(data + self._body)
         self._body = b""
+
+
+def watch(descriptor: int) -> Callable[[], object]:
+    """Return what tells whether there is something to read."""
+    if not hasattr(select, "poll"):
+        # Windows
+        return lambda: select.select([descriptor], [], [], 0)[0]
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return partial(waiting.poll, 0)
