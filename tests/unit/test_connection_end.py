@@ -53,6 +53,20 @@ def test_a_slow_request_is_answered_408_and_one_that_runs_is_left_alone(
     assert waiting.transport.written == OK
 
 
+def test_a_pipelined_request_is_not_waited_for_once_it_is_whole(
+    peer: Peer, clock: ManualClock, handler: Handler
+) -> None:
+    handler.at_once = False
+    for _ in range(2):
+        peer.sends(b"POST /f HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
+    for _ in range(2):
+        handler.answer_next()
+    clock.advance(KEEP_ALIVE_S - 1)
+    peer.connection.check_time(clock.monotonic())
+    assert peer.transport.written == OK * 2
+    assert not peer.transport.closed
+
+
 def test_an_idle_connection_is_kept_longer_than_the_pools_of_sdks_and_closed_at_last(
     peer: Peer, clock: ManualClock
 ) -> None:

@@ -62,6 +62,15 @@ def test_of_many_requests_in_one_read_each_has_a_turn_of_its_own(
     assert busy.transport.reading
 
 
+def test_a_body_is_asked_for_after_the_answers_that_wait_for_their_turn(
+    loop: Loop, peers: list[Peer]
+) -> None:
+    peers[0].sends(GET * 2 + b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+    while loop.turn():
+        pass
+    assert peers[0].transport.written == OK * 2 + b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
 def test_connections_with_many_requests_take_turns(loop: Loop, peers: list[Peer]) -> None:
     for peer in peers:
         peer.connection.data_received(GET * 10)

@@ -356,7 +356,7 @@ class Connection(asyncio.Protocol):
             and headers[b"expect"].lower() == b"100-continue"
             and parser.get_http_version() == "1.1"
         ):
-            if self._active:
+            if self._active or self._waiting:
                 self._owes_continue = True
             else:
                 self._transport.write(_CONTINUE)
@@ -399,6 +399,7 @@ class Connection(asyncio.Protocol):
         self._started_at = None
         request.received_at = self._listener.clock.monotonic()
         if self._active or self._is_complete or self._waiting:
+            self._is_complete = True
             self._owes_continue = False
             self._waiting.append(request)
             if not self._active:
