@@ -290,6 +290,24 @@ def test_a_peer_that_ends_its_side_and_is_owed_nothing_is_closed(peer: Peer, sen
     assert peer.transport.closed
 
 
+@pytest.mark.parametrize("ends_early", [True, False])
+def test_whoever_waits_for_an_answer_without_an_end_and_ends_their_side_is_gone(
+    peer: Peer, handler: Handler, ends_early: bool
+) -> None:
+    handler.at_once = False
+    peer.sends(b"GET /1 HTTP/1.1\r\n\r\n")
+    exchange = handler.requests[0][1]
+    told = []
+    if ends_early:
+        assert peer.connection.eof_received()
+    exchange.call_when_gone(lambda: told.append("gone"))
+    if not ends_early:
+        assert not peer.connection.eof_received()
+    assert peer.transport.closed
+    peer.connection.connection_lost(None)
+    assert told == ["gone"]
+
+
 def test_all_requests_of_a_half_closed_connection_are_answered(peer: Peer, handler: Handler) -> None:
     handler.at_once = False
     peer.sends(b"GET / HTTP/1.1\r\n\r\n" * 3)

@@ -87,6 +87,9 @@ class Caller:
     def abort(self) -> None:
         raise AssertionError
 
+    def call_when_gone(self, step: Callable[[], object]) -> None:
+        raise AssertionError(step)
+
     def rest(self) -> None:
         self.rests = True
 
@@ -398,10 +401,14 @@ class Follower(Caller):
         super().__init__()
         self.parts: list[bytes] = []
         self.is_cut = asyncio.Event()
+        self.leave: Callable[[], object] = lambda: None
 
     def write(self, part: bytes) -> None:
         self.is_streaming = True
         self.parts.append(part)
+
+    def call_when_gone(self, step: Callable[[], object]) -> None:
+        self.leave = step
 
     def abort(self) -> None:
         self.is_closed = True
@@ -428,6 +435,73 @@ def test_a_follower_whose_log_fails_is_cut_off_and_reads_nothing_that_is_no_line
         head, line = follower.parts
         assert head.startswith(b"HTTP/1.1 200 ")
         assert json.loads(line)["message"] == "first"
+
+    run(scenario)
+
+
+class QuietLogs:
+    """A log that grows no more, whose followers are counted."""
+
+    def __init__(self) -> None:
+        self.followers = 0
+        self.is_followed = asyncio.Event()
+
+    async def read(self, *_: object, **__: object) -> AsyncIterator[LogEvent]:
+        yield LogEvent(1.0, "stream", "last")
+        self.followers += 1
+        self.is_followed.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.followers -= 1
+
+
+def test_a_follower_who_has_gone_is_not_waited_for(run: Run) -> None:
+    async def scenario(rig: Rig, front: Front) -> None:
+        await create_function(rig.services, rig.create_call())
+        await rig.settled()
+        logs = QuietLogs()
+        front.controls._logs = cast("LogStore", logs)
+        follower = Follower()
+        front.handle(Request(b"GET", b"/_lambent/logs/f?follow=1", {}, trusted=True), follower)
+        await asyncio.wait_for(logs.is_followed.wait(), 20)
+        follower.is_closed = True
+        follower.leave()
+        assert await asyncio.wait_for(follower._response, 20) == b""
+        assert logs.followers == 0
+
+    run(scenario)
+
+
+class LongLogs:
+    """A log of a million lines."""
+
+    def __init__(self) -> None:
+        self.read_lines = 0
+        self.is_read = asyncio.Event()
+
+    async def read(self, *_: object, **__: object) -> AsyncIterator[LogEvent]:
+        self.is_read.set()
+        while self.read_lines < 1_000_000:
+            self.read_lines += 1
+            yield LogEvent(1.0, "stream", "line")
+
+
+@pytest.mark.parametrize("query", [b"", b"?follow=1"])
+def test_a_long_log_is_sent_while_it_is_read_in_many_turns_of_the_loop(run: Run, query: bytes) -> None:
+    async def scenario(rig: Rig, front: Front) -> None:
+        await create_function(rig.services, rig.create_call())
+        await rig.settled()
+        logs = LongLogs()
+        front.controls._logs = cast("LogStore", logs)
+        reader = Follower()
+        front.handle(Request(b"GET", b"/_lambent/logs/f" + query, {}, trusted=True), reader)
+        await asyncio.wait_for(logs.is_read.wait(), 20)
+        assert 1 < len(reader.parts) < logs.read_lines + 2 < 1000
+        reader.is_closed = True
+        rig.clock.advance(0)
+        await asyncio.wait_for(reader._response, 20)
+        assert logs.read_lines < 2000
 
     run(scenario)
 

@@ -169,6 +169,7 @@ class Connection(asyncio.Protocol):
         "_is_short",
         "_large_body",
         "_listener",
+        "_on_gone",
         "_owes_continue",
         "_parser",
         "_paused",
@@ -203,6 +204,7 @@ class Connection(asyncio.Protocol):
         self._ends_at: float | None = None
         self._dropped = 0
         self._eof = False
+        self._on_gone: Callable[[], object] | None = None
         # When a sweep first found nothing to wait for; an answer begins it anew.
         self._idle_since: float | None = None
         # Named as received; a method of dict takes each header without a frame of Python.
@@ -274,9 +276,9 @@ class Connection(asyncio.Protocol):
             return
 
     def eof_received(self) -> bool:
-        """Keep a half-closed connection open until its requests are answered."""
+        """Keep a half-closed connection open until its requests are answered, unless that may be never."""
         self._eof = True
-        if (self._active or self._waiting) and self._transport.can_write_eof():
+        if (self._active or self._waiting) and self._on_gone is None and self._transport.can_write_eof():
             return True
         self._close()
         return False
@@ -294,6 +296,8 @@ class Connection(asyncio.Protocol):
         if self._active:
             listener.buffered -= self._current.held_bytes
             self._current.held_bytes = 0
+        if self._on_gone is not None:
+            self._on_gone()
 
     def pause_writing(self) -> None:
         """Take no further request from a peer that does not read its answers."""
@@ -494,6 +498,12 @@ class Connection(asyncio.Protocol):
         """Send the response's first bytes; :meth:`respond` follows at once."""
         if not self.is_closed:
             self._transport.write(head)
+
+    def call_when_gone(self, step: Callable[[], object]) -> None:
+        """Have something done when the peer closes, or ends its side."""
+        self._on_gone = step
+        if self._eof:
+            self._close()
 
     def rest(self) -> None:
         """Read no further after the response for a moment."""

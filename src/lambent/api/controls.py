@@ -7,10 +7,11 @@ and strangers on the network reach none of it.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from urllib.parse import unquote
 
 import msgspec
@@ -34,9 +35,10 @@ from lambent.model.errors import (
 )
 from lambent.model.functions import FunctionKey
 from lambent.side_process import SMALL_BYTES
-from lambent.storage.contracts import LogStore
+from lambent.storage.contracts import LogEvent, LogStore
 
-_CONGESTED_S = 0.1
+_CONGESTED_S = 0.01
+_LINES_AT_ONCE = 50
 _WITH_POST = frozenset((b"dead-letters", b"events", b"faults", b"iam"))
 
 
@@ -138,7 +140,10 @@ class Controls:
     async def _log(
         self, request: Request, request_id: str, function: str, query: Mapping[str, str], exchange: Exchange
     ) -> tuple[bytes, int]:
-        """Answer a function's log as one JSON object a line; with ``follow=1`` until the reader goes."""
+        """Answer a function's log as one JSON object a line; with ``follow=1`` until the reader goes.
+
+        It is sent while it is read: a log may be larger than memory.
+        """
         key = FunctionKey(*self._place(query), function)
         head = await self._services.functions.load(key)
         if head is None:
@@ -146,23 +151,32 @@ class Controls:
         group = (key.account, key.region, head.latest.logging.group)
         since = _parse_since(query.get("since", "0"))
         follow = query.get("follow") == "1"
-        if follow:
-            request.keep_alive = False
-            exchange.write(self._stream_head(request_id))
-        lines: list[bytes] = []
-        async for event in self._logs.read(group, since=since, follow=follow):
-            line = {"at": event.at, "stream": event.stream, "message": event.message}
-            lines.append(json.dumps(line).encode() + b"\n")
-            if not follow:
-                continue
+        request.keep_alive = False
+        exchange.write(self._stream_head(request_id))
+        task = asyncio.current_task()
+        if follow and task is not None:
+            # The function may never write another line, after which the reader would be missed.
+            exchange.call_when_gone(task.cancel)
+        try:
+            await self._send(self._logs.read(group, since=since, follow=follow), exchange)
+        except asyncio.CancelledError:
+            if not exchange.is_closed:
+                raise
+        return b"", 200
+
+    async def _send(self, events: AsyncIterator[LogEvent], exchange: Exchange) -> None:
+        """Write events as fast as they are read, a few in each turn of the event loop."""
+        count = 0
+        async for event in events:
             if exchange.is_closed:
-                break
+                return
+            line = {"at": event.at, "stream": event.stream, "message": event.message}
+            exchange.write(json.dumps(line).encode() + b"\n")
+            count += 1
+            if count % _LINES_AT_ONCE == 0:
+                await self._clock.sleep(0)
             while exchange.is_congested and not exchange.is_closed:
                 await self._clock.sleep(_CONGESTED_S)
-            exchange.write(lines.pop())
-        if follow:
-            return b"", 200
-        return self._render(request, request_id, b"".join(lines), "application/x-ndjson", exchange)
 
     def _place(self, query: Mapping[str, str]) -> tuple[str, str]:
         """Return the account and region that a request is about, which whoever has a key need not know."""

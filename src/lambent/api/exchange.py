@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from lambent.api.request import Request
@@ -42,6 +43,13 @@ class Exchange(Protocol):
 
     def abort(self) -> None:
         """Cut the connection: the response cannot be brought to its end."""
+        ...
+
+    def call_when_gone(self, step: Callable[[], object]) -> None:
+        """Have something done once when the caller is gone: for a response that may have no end.
+
+        Whoever waits for such a response and ends their own side of the connection is gone as well.
+        """
         ...
 
     def rest(self) -> None:
