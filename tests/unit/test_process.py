@@ -12,7 +12,7 @@ import pytest
 
 from lambent.execution.process import FunctionProcess
 from lambent.execution.zygote import Exit, Zygote
-from lambent.wire.frames import INIT_ERROR, REPLY_HEADER, RESULT
+from lambent.wire.frames import INIT_ERROR, READY, REPLY_HEADER, RESULT
 
 
 class FakeZygote:
@@ -92,6 +92,31 @@ def test_an_answer_comes_before_an_end_that_is_reported_while_the_process_starts
         await FunctionProcess(owner, max_payload=100).start(cast("Zygote", zygote), {})
         zygote.close()
         assert owner.told == [b"null", Exit(256, 1)]
+
+    asyncio.run(play())
+
+
+def test_an_invocation_for_a_process_that_was_ready_and_ended_while_it_starts_is_not_sent() -> None:
+    class QuickZygote(FakeZygote):
+        def spawn(self, *given: Any) -> int:
+            identifier = super().spawn(*given)
+            os.write(self.descriptors[1], REPLY_HEADER.pack(9, READY, 1, 1))
+            asyncio.get_running_loop().call_soon(self.on_exit, Exit(256, 1))
+            return identifier
+
+    class Eager(Owner):
+        process: FunctionProcess
+
+        def on_frame(self, *given: Any) -> None:
+            super().on_frame(*given)
+            self.process.send(b"head", b"payload")
+
+    async def play() -> None:
+        owner, zygote = Eager(), QuickZygote()
+        owner.process = FunctionProcess(owner, max_payload=100)
+        await owner.process.start(cast("Zygote", zygote), {})
+        zygote.close()
+        assert owner.told == [b"", Exit(256, 1)]
 
     asyncio.run(play())
 

@@ -111,7 +111,9 @@ class FunctionProcess(asyncio.Protocol):
 
     def send(self, head: bytes, payload: bytes) -> None:
         """Write one frame, whose payload is not copied when it is large."""
-        assert self._requests is not None
+        if self._requests is None:
+            # The process ended before the loop had its pipes; its owner is told so next.
+            return
         if len(payload) > _JOIN_BYTES:
             self._requests.write(head)
             self._requests.write(payload)
