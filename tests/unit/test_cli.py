@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -14,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import lambent
-from lambent.cli.invoke import read_payload
+from lambent.cli.invoke import _as_json, read_payload
 from lambent.cli.logs import parse_age
 from lambent.cli.main import main
 from lambent.cli.output import CommandError, render_bytes, write_json
@@ -44,6 +47,12 @@ def test_json_has_letters_as_they_are_and_halves_of_surrogate_pairs_escaped(
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments), prog_name="lambent")
+
+
+@pytest.mark.parametrize("payload", [b'{"x": NaN}', b"[1e999]", b"-Infinity", b"[" * 10_000, b"\xff"])
+def test_what_others_do_not_take_for_json_is_shown_as_text(payload: bytes) -> None:
+    answer = {"StatusCode": 200, "ResponseMetadata": {}}
+    assert _as_json(answer, payload)["Payload"] == payload.decode(errors="replace")
 
 
 # -- the command -----------------------------------------------------------------
@@ -110,7 +119,76 @@ def test_serve_stops_on_other_systems(folder: Path, monkeypatch: pytest.MonkeyPa
     assert result.stderr.startswith("lambent: The server needs Linux")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "closed"),
+    [(["--version"], 1), (["deploy", "."], 1), (["rm", "f"], 0), (["invoke", "f", "-"], 0), (["list"], 2)],
+)
+def test_standard_streams_need_not_be_there(arguments: list[str], closed: int, folder: Path) -> None:
+    command = shlex.join([sys.executable, "-m", "lambent", *arguments])
+
+    done = subprocess.run(
+        f"{command} {closed}>&-",
+        shell=True,
+        env={**os.environ, "LAMBENT_ENDPOINT": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == (0 if arguments == ["--version"] else 2)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_result_that_cannot_be_written_is_told_in_one_sentence(folder: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "lambent", "drop-sealed", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("verb", [["invoke"], ["logs"], ["rm", "-y"], ["alias", "list"]])
+def test_names_that_are_no_text_are_refused_in_one_sentence(verb: list[str], folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "control.sock").touch()
+    result = CliRunner(env={"LAMBENT_SERVER_DATA_DIR": "data"}).invoke(main, [*verb, "\udcff"])
+
+    assert result.exit_code == 2
+    assert result.stderr == "lambent: '\\udcff' is not UTF-8.\n"
+
+
 # -- reaching a server -----------------------------------------------------------
+
+
+def test_the_socket_of_a_directory_with_a_long_path_is_reached(folder: Path) -> None:
+    directory = folder / ("d" * 150)
+    directory.mkdir()
+    with socket.socket(socket.AF_UNIX) as server, ThreadPoolExecutor(1) as pool:
+        descriptor = os.open(directory, os.O_RDONLY)
+        server.bind(f"/proc/self/fd/{descriptor}/control.sock")
+        os.close(descriptor)
+        server.listen()
+        answered = pool.submit(_answer_once, server, b'{"Message": "reached"}')
+        result = run("top", "--once", "--data-dir", str(directory))
+        answered.result(20)
+
+    assert result.stderr == "lambent: reached\n"
+
+
+def _answer_once(server: socket.socket, body: bytes) -> None:
+    server.settimeout(20)
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
 
 @pytest.mark.parametrize("verb", [["list"], ["invoke", "hello"], ["rm", "hello"]])
@@ -139,6 +217,10 @@ def test_address_comes_from_the_option_then_the_variable_then_the_settings(
     ("arguments", "said"),
     [
         (["--endpoint", "localhost:3001"], "is not a URL such as"),
+        (["--endpoint", "http://[::1"], "is not a URL such as"),
+        (["--endpoint", "http://localhost:99999"], "is not a URL such as"),
+        (["--endpoint", "http://local host"], "is not a URL such as"),
+        (["--endpoint", "http://my_server:3001"], "Invalid endpoint: http://my_server:3001."),
         (["--account", "12"], "is not 12 digits"),
     ],
 )

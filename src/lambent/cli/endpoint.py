@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import http.client
 import json
+import os
 import re
 import socket
 import ssl
@@ -47,6 +48,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 INVOKE_TIMEOUT_S = 930
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 120
+# Longer paths are no addresses; the folder's descriptor has to stand in for it.
+_SOCKET_PATH_BYTES = 107
 _ACCOUNT = re.compile(r"\d{12}", re.ASCII)
 _NOBODY = frozenset(("MissingAuthenticationTokenException", "UnrecognizedClientException"))
 _WHO = (
@@ -104,7 +107,7 @@ class Endpoint:
         from botocore.config import Config  # noqa: PLC0415
 
         identity = self.identity
-        with self.answers():
+        with self.answers(), _named_well():
             client: LambdaClient = self._session.create_client(
                 "lambda",
                 region_name=identity.region or "us-east-1",
@@ -322,6 +325,15 @@ class Endpoint:
         return urlsplit(self.url)
 
 
+@contextmanager
+def _named_well() -> Iterator[None]:
+    """Tell of an address that botocore does not take, such as one whose host has an underscore."""
+    try:
+        yield
+    except ValueError as error:
+        raise CommandError(f"{error}.") from error
+
+
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
@@ -334,7 +346,15 @@ class _UnixConnection(http.client.HTTPConnection):
         """Connect to the socket's path instead of an address."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self._timeout_s)
-        self.sock.connect(str(self._path))
+        path = os.fsencode(self._path)
+        if len(path) <= _SOCKET_PATH_BYTES:
+            self.sock.connect(path)
+            return
+        folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            self.sock.connect(f"/proc/self/fd/{folder}/{self._path.name}")
+        finally:
+            os.close(folder)
 
 
 def _decoded(body: bytes) -> dict[str, Any]:
@@ -374,13 +394,24 @@ def server_options(command: _Command) -> _Command:
     def with_endpoint(url: str | None, account: str | None, region: str | None, **others: Any) -> Any:
         settings = settings_or_error({"server.data_dir": others.pop("data_dir", None)})
         url = url or local_endpoint(settings)
-        if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+        if not _is_url(url):
             raise click.BadParameter(f"{url!r} is not a URL such as http://127.0.0.1:3001.")
         if account is not None and _ACCOUNT.fullmatch(account) is None:
             raise click.BadParameter(f"--account {account!r} is not 12 digits.")
         return command(endpoint=Endpoint(url.rstrip("/"), account, region, settings), **others)
 
     return with_endpoint  # type: ignore[return-value]
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme in {"http", "https"} and bool(parts.hostname) and text.isprintable() and " " not in text
+    )
 
 
 def settings_or_error(flags: Mapping[str, object]) -> Settings:

@@ -104,15 +104,20 @@ def _queue(endpoint: Endpoint, name: str, event: bytes, as_json: bool) -> None:
 
 
 def _as_json(answer: Any, result: bytes) -> dict[str, Any]:
-    """The answer with AWS's names; a payload that is no JSON stays text."""
+    """The answer with AWS's names; a payload that is no JSON stays text.
+
+    What Python takes for JSON and others do not is none: NaN, and numbers that become infinite.
+    """
     shown: dict[str, Any] = {"StatusCode": answer["StatusCode"]}
     for member in ("FunctionError", "ExecutedVersion"):
         if member in answer:
             shown[member] = answer[member]
     shown["RequestId"] = answer["ResponseMetadata"].get("RequestId")
     try:
-        shown["Payload"] = json.loads(result)
-    except ValueError:
+        payload = json.loads(result)
+        json.dumps(payload, allow_nan=False)
+        shown["Payload"] = payload
+    except (ValueError, RecursionError):
         shown["Payload"] = result.decode("utf-8", "replace")
     return shown
 
@@ -121,6 +126,6 @@ def _error_text(result: bytes) -> str:
     try:
         error = json.loads(result)
         kind, message = error.get("errorType"), error.get("errorMessage")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return "see the payload"
     return ": ".join(str(part) for part in (kind, message) if part) or "see the payload"
