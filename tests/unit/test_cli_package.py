@@ -162,6 +162,41 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_package(file)
 
 
+@pytest.mark.parametrize("damage", ["content", "encrypted", "method"])
+def test_zip_whose_code_cannot_be_read_is_refused(tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "f.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("app.py", HANDLER)
+    data = bytearray(file.read_bytes())
+    directory = data.index(b"PK\1\2")
+    if damage == "content":
+        data[40] ^= 1
+    elif damage == "encrypted":
+        data[6] |= 1
+        data[directory + 8] |= 1
+    else:
+        data[8] = data[directory + 10] = 99
+    file.write_bytes(data)
+
+    with pytest.raises(CommandError, match=r"app\.py in the zip cannot be read"):
+        read_package(file)
+
+
+@pytest.mark.parametrize("code", ["x = '\\d'\n", "x = 1 is 1\n", f"x = {'(' * 500}1{')' * 500}\n"])
+def test_code_that_python_warns_of_is_packed_in_silence(tmp_path: Path, code: str) -> None:
+    assert read_package(tree(tmp_path, {"app.py": code + HANDLER})).handler == "app.handler"
+
+
+def test_folder_that_cannot_be_read_is_not_left_out(tmp_path: Path) -> None:
+    locked = tree(tmp_path, {"app.py": HANDLER, "lib/a.py": ""}) / "lib"
+    locked.chmod(0o100)
+    if os.access(locked, os.R_OK):
+        pytest.skip("this user reads everything")
+
+    with pytest.raises(CommandError, match="lib cannot be read: Permission denied"):
+        read_package(tmp_path)
+
+
 def test_broken_link_is_named(tmp_path: Path) -> None:
     (tmp_path / "app.py").symlink_to(tmp_path / "nowhere.py")
 

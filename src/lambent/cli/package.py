@@ -11,7 +11,9 @@ import ast
 import io
 import os
 import stat
+import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,8 @@ _IGNORED_FOLDERS = frozenset(
 )
 _IGNORED_FILES = frozenset((".DS_Store", "Thumbs.db", ".coverage"))
 _IGNORED_SUFFIXES = frozenset((".pyc", ".pyo"))
+# What zipfile raises for damaged files, encrypted ones and methods that it does not know.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 # In the order of trying. Source: the habits of AWS's console, SAM and tutorials.
@@ -105,7 +109,7 @@ def _files(folder: Path) -> Mapping[str, Path]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     seen = set()
-    for top, folders, names in os.walk(folder, followlinks=True):
+    for top, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         here = Path(top)
         # A link to a folder above would never end.
         if (real := here.resolve()) in seen:
@@ -114,6 +118,10 @@ def _walk(folder: Path) -> Iterator[Path]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not _is_ignored(here / name))
         yield from (here / name for name in sorted(names) if not _is_ignored_file(name))
+
+
+def _refuse(error: OSError) -> None:
+    raise CommandError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
 
 def _is_ignored(folder: Path) -> bool:
@@ -162,7 +170,14 @@ def _read(path: Path) -> bytes:
 def _sources(archive: zipfile.ZipFile) -> Callable[[str], bytes | None]:
     """Return a function from a file's name to its content, None where there is none."""
     names = set(archive.namelist())
-    return lambda name: archive.read(name) if name in names else None
+
+    def source_of(name: str) -> bytes | None:
+        try:
+            return archive.read(name) if name in names else None
+        except _UNREADABLE as error:
+            raise CommandError(f"{name} in the zip cannot be read: {error}.") from error
+
+    return source_of
 
 
 def _defines(handler: str, source_of: Callable[[str], bytes | None]) -> bool:
@@ -174,8 +189,9 @@ def _defines(handler: str, source_of: Callable[[str], bytes | None]) -> bool:
 
 def _top_level_names(source: bytes) -> set[str]:
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+        with warnings.catch_warnings(action="ignore"):
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         # Another Python may understand it; the function's own log will tell.
         return {name for name in ("handler", "lambda_handler") if name.encode() in source}
     names: set[str] = set()
