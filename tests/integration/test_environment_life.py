@@ -5,13 +5,16 @@ Whatever it does, its caller gets an answer, the next caller the right one, and 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
 
 import pytest
 
+from lambent.execution import zygote as zygote_module
 from lambent.model.functions import LoggingConfig
+from tests.integration.bootstrap_harness import TIMEOUT_S
 from tests.integration.environment_rig import RUNTIME, Rig, play
 from tests.processes import is_alive
 
@@ -412,6 +415,27 @@ def test_a_function_that_does_not_want_to_end_is_ended(tmp_path: Path, action: s
         pid = int(answer.tail.splitlines()[1])
         await rig.until(lambda: not is_alive(pid))
         assert (await rig.invoke()).value is None
+
+    play(tmp_path, script)
+
+
+def test_a_function_that_stops_its_zygote_does_not_hold_up_the_end_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zygote_module, "END_S", 0.1)
+    source = """
+        import os, signal
+
+        def handler(event, context):
+            os.kill(os.getppid(), signal.SIGSTOP)
+            return [os.getpid(), os.getppid()]
+    """
+
+    async def script(rig: Rig) -> None:
+        rig.deploy(source)
+        processes = (await rig.invoke()).value
+        await asyncio.wait_for(rig.zygotes.close(), TIMEOUT_S)
+        await rig.until(lambda: not any(map(is_alive, processes)))
 
     play(tmp_path, script)
 

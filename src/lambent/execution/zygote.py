@@ -24,6 +24,8 @@ from lambent.execution.runtimes import Interpreter
 _BOOTSTRAP = Path(__file__).parent / "bootstrap" / "zygote.py"
 _MAX_PACKET = 1 << 18
 _ENDED = int(signal.SIGKILL)  # reported for children of a zygote that died: the kernel kills them
+END_S = 10.0
+"""How long a zygote may take to end with its functions."""
 
 
 class ZygoteDied(Exception):
@@ -189,7 +191,7 @@ class Zygote:
         if not self.alive:
             return
         self.alive = False
-        self._reaped = self._loop.run_in_executor(None, self._process.wait)
+        self._reaped = self._loop.run_in_executor(None, self._wait)
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
@@ -201,6 +203,14 @@ class Zygote:
         for compilation in self._compilations.values():
             if not compilation.done():
                 compilation.set_exception(ZygoteDied())
+
+    def _wait(self) -> int:
+        """Reap the process. A function may have stopped it: then it is killed, and the function with it."""
+        try:
+            return self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
 
 def _close(descriptors: list[int]) -> None:
