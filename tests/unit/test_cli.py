@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -181,6 +182,21 @@ def test_the_socket_of_a_directory_with_a_long_path_is_reached(folder: Path) -> 
         answered.result(20)
 
     assert result.stderr == "lambent: reached\n"
+
+
+def test_an_interrupted_call_is_no_failure_of_the_function(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        command = [sys.executable, "-m", "lambent", "invoke", "f", "--endpoint", url]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as caller:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                caller.send_signal(signal.SIGINT)
+                _, said = caller.communicate(timeout=20)
+
+    assert (caller.returncode, said) == (130, "Aborted!\n")
 
 
 def _answer_once(server: socket.socket, body: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from lambent.cli.rm import rm
 from lambent.cli.serve import serve
 from lambent.cli.top import top
 
+# As of a program that SIGINT ended.
+_INTERRUPTED = 128 + signal.SIGINT
+
 
 class _Verbs(click.Group):
     """A group that lists its verbs as they were added, and ends what no verb can help in one sentence."""
@@ -43,6 +47,10 @@ class _Verbs(click.Group):
         """Run the verb."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # Not click's status 1, which says that a function failed.
+            click.echo("Aborted!", err=True)
+            ctx.exit(_INTERRUPTED)
         except UnicodeEncodeError as error:
             # Names of files and arguments may be any bytes, but nothing else can be sent.
             raise CommandError(f"{error.object!r} is not UTF-8.") from error
