@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from lambent.cli.endpoint import Endpoint, data_dir_option, server_options
-from lambent.cli.output import CommandError, json_option, note, write_json, write_result, write_table
+from lambent.cli.output import json_option, note, write_json, write_result, write_table
 
 _PATH = "/_lambent/faults"
 _COLUMNS = ("FUNCTION", "ERROR", "LEFT", "RATE", "DELAY", "ANSWERED")
@@ -60,7 +59,7 @@ def fault(
         return
     if is_clear:
         chosen: dict[str, Any] = {"all": True} if function is None else {"function": function}
-        cleared = _ask(endpoint, f"{_PATH}/clear", chosen)["cleared"]
+        cleared = endpoint.control_json(f"{_PATH}/clear", body=chosen)["cleared"]
         if as_json:
             write_json(cleared)
         else:
@@ -68,7 +67,7 @@ def fault(
         return
     if function is None:
         raise click.UsageError("Name the FUNCTION whose invocations are to fail.")
-    armed = _ask(endpoint, _PATH, {"function": function, "error": error, **given})
+    armed = endpoint.control_json(_PATH, body={"function": function, "error": error, **given})
     if as_json:
         write_json([armed])
     else:
@@ -82,7 +81,7 @@ def load_faults(endpoint: Endpoint, function: str | None = None) -> list[dict[st
     Raises:
         CommandError: the server cannot be asked.
     """
-    faults = _ask(endpoint, _PATH)["faults"]
+    faults = endpoint.control_json(_PATH)["faults"]
     return [each for each in faults if function in (None, each["function"])]
 
 
@@ -116,13 +115,3 @@ def _extent(armed: Mapping[str, Any]) -> str:
     delay = f", after {armed['delayMs']:g} ms" if armed["delayMs"] else ""
     times = ", until it is cleared" if armed["count"] is None else f", {armed['count']:,} times"
     return share + delay + times
-
-
-def _ask(endpoint: Endpoint, path: str, body: object = None) -> dict[str, Any]:
-    with endpoint.control(path, {}, body=body) as response:
-        text = response.read()
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CommandError(f"The server sent what cannot be read: {error}") from error
-    return dict(answer)

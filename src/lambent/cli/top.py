@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -226,14 +225,10 @@ def _wait(seconds: float) -> bool:
 
 
 def _ask(endpoint: Endpoint) -> dict[str, Any]:
-    with endpoint.control("/_lambent/stats", {}) as response:
-        body = response.read()
-    try:
-        stats = json.loads(body)
-        _ = stats["UptimeSeconds"], stats["Functions"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CommandError("The server sent numbers that cannot be read.") from error
-    return dict(stats)
+    stats = endpoint.control_json("/_lambent/stats")
+    if not {"UptimeSeconds", "Functions"} <= stats.keys():
+        raise CommandError("The server sent numbers that cannot be read.")
+    return stats
 
 
 def _name(function: Mapping[str, Any]) -> tuple[str, ...]:

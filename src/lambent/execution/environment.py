@@ -145,7 +145,6 @@ class ExecutionEnvironment:
         "_invocation",
         "_is_log_open",
         "_launcher",
-        "_line_bytes",
         "_lines",
         "_log_store",
         "_memory_mb",
@@ -202,7 +201,6 @@ class ExecutionEnvironment:
         self._invocation: Invocation | None = None
         self._done: Done | None = None
         self._lines: list[bytes] = []
-        self._line_bytes = 0
         self._tail = b""
         self._partial = b""
         self._is_log_open = False
