@@ -20,7 +20,7 @@ from bench import processes
 from bench.figures import Figure, Goal
 from bench.rounds import Options
 from bench.servers import ROOT, Server
-from lambent.model.events import Event, Target
+from lambent.model.events import Event, EventTarget
 from lambent.model.functions import FunctionKey
 from lambent.storage.directory import DataDirectory
 from lambent.storage.event_queue import SqliteEventQueue
@@ -31,7 +31,7 @@ BACKLOG = int(os.environ.get("BENCH_BACKLOG", "100000"))
 BATCH = 32
 CALLS = 300
 PAYLOAD = b'{"key1": "value1", "key2": "value2", "key3": "value3"}'
-TARGET = Target(FunctionKey("000000000000", "us-east-1", "f"), None)
+TARGET = EventTarget(FunctionKey("000000000000", "us-east-1", "f"), None)
 DRAIN_S = 120.0
 # What waits, and what waits to be delivered.
 TABLES = ("events", "dead_letters")

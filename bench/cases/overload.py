@@ -85,14 +85,14 @@ def run(options: Options) -> list[Figure]:
     )
     figures = [
         Figure(f"admitted of {CALLERS:,} callers, to slots", "/s", SLOTS / SLEEP_S, report["rps"]),
-        Figure("first answer on a new connection, to quiet", "ms", *first_ms),
+        Figure("first answer on a new connection, to quiet", "ms", first_ms[0], first_ms[1]),
     ]
     if quiet and flooded and after:
         allowed_ms = max(3 * quiet["p99_us"] / 1000, GOAL_MS)
         goal = Goal("≤", round(allowed_ms, 1), of="ours")
-        p99_ms = [each["p99_us"] / 1000 for each in (quiet, flooded)]
+        before_ms, in_flood_ms = quiet["p99_us"] / 1000, flooded["p99_us"] / 1000
         figures += [
-            Figure("neighbour's p99 in the flood, to quiet", "ms", *p99_ms, goal),
+            Figure("neighbour's p99 in the flood, to quiet", "ms", before_ms, in_flood_ms, goal),
             Figure("neighbour's p50 in the flood, to quiet", "µs", quiet["p50_us"], flooded["p50_us"]),
             Figure(
                 "neighbour's p50 a second later, to quiet",
