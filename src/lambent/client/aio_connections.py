@@ -164,7 +164,7 @@ class AsyncConnections:
         connect, read = exchange.timeouts(self._clock.monotonic())
         request = Request(
             exchange.method,
-            URL(f"{endpoint.scheme}://{endpoint.netloc}{exchange.target}", encoded=True),
+            _url(endpoint, exchange.target),
             data=exchange.body or None,
             headers={**headers, **route.proxy_headers} if is_plain and route.proxy_headers else headers,
             loop=asyncio.get_running_loop(),
@@ -197,6 +197,12 @@ class AsyncConnections:
             connection.close()
             raise
         return response
+
+
+# A client calls a few functions again and again.
+@lru_cache(1024)
+def _url(endpoint: Endpoint, target: str) -> URL:
+    return URL(f"{endpoint.scheme}://{endpoint.netloc}{target}", encoded=True)
 
 
 # Nearly all calls have that of their client.

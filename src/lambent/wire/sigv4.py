@@ -260,8 +260,9 @@ def _canonical_request(
     method: bytes, target: bytes, headers: Mapping[bytes, bytes], body_hash: bytes, signed: SignedHeaders
 ) -> bytes:
     path, _, query = target.partition(b"?")
-    parts = [part.partition(b"=")[::2] for part in query.split(b"&")] if query else []
-    return signed.canonical_request(method, _canonical_path(path), _join_sorted(parts), headers, body_hash)
+    if query:
+        query = _join_sorted([part.partition(b"=")[::2] for part in query.split(b"&")])
+    return signed.canonical_request(method, _canonical_path(path), query, headers, body_hash)
 
 
 @lru_cache(256)
