@@ -25,7 +25,7 @@ from lambent.api.call import Call
 from lambent.api.codec import Codec
 from lambent.api.event_stream import CHUNK_BYTES, messages
 from lambent.api.faults import Faults
-from lambent.api.large_events import SMALL_EVENT_BYTES, LargeEventCheck
+from lambent.api.large_events import LargeEventCheck
 from lambent.api.payload import check_client_context, check_event
 from lambent.api.routes import match
 from lambent.clock import Clock
@@ -45,6 +45,7 @@ from lambent.model.errors import (
 from lambent.model.events import Event, EventTarget
 from lambent.model.invocations import Invocation, InvocationResult
 from lambent.model.policies import Policy
+from lambent.side_process import SMALL_BYTES
 from lambent.storage.contracts import BacklogFull
 from lambent.tasks import Tasks
 from lambent.wire.eventstream import CONTENT_TYPE
@@ -161,7 +162,7 @@ class InvokeOperation:
         target = self._find_target(call)
         call.function = target.name
         resolved = self._resolver.cached.get(target.location)
-        if resolved is None or len(call.request.body) > SMALL_EVENT_BYTES:
+        if resolved is None or len(call.request.body) > SMALL_BYTES:
             return False
         if call.caller.credential is not None or not target.is_own:
             self._authorize(call, target, resolved.policy)
@@ -178,7 +179,7 @@ class InvokeOperation:
         call.function = target.name
         resolved = await self._resolve(call, target)
         event = call.request.body
-        if len(event) <= SMALL_EVENT_BYTES:
+        if len(event) <= SMALL_BYTES:
             self._run(call, target, resolved)
             return
         problem = await self._large_events.find_problem(event)

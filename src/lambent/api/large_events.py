@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from lambent.api.payload import check_event
 from lambent.model.errors import InvalidRequestContentException
-from lambent.side_process import SMALL_BYTES, SideProcess
-
-# What is checked where it is.
-SMALL_EVENT_BYTES = SMALL_BYTES
+from lambent.side_process import SideProcess
 
 
 class LargeEventCheck(SideProcess):
@@ -30,4 +27,4 @@ def _find_problem(event: bytes) -> str:
     return ""
 
 
-__all__ = ["SMALL_EVENT_BYTES", "LargeEventCheck"]
+__all__ = ["LargeEventCheck"]

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import threading
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -18,8 +17,9 @@ from lambent.client.aio_requests import Request, StaleError
 from lambent.client.errors import TransportError
 from lambent.client.exchanges import Exchange
 from lambent.client.messages import Headers, HttpResponse
+from lambent.client.routes import Routes
 from lambent.client.settings import Endpoint, Settings
-from lambent.client.sockets import keep_alive_options, parse_proxy, tls_context
+from lambent.client.sockets import keep_alive_options, tls_context
 from lambent.clock import Clock
 
 # Shorter than the 350 s after which firewalls forget a connection, longer than a pause between calls.
@@ -51,25 +51,11 @@ class _Route(NamedTuple):
     proxy_headers: Mapping[str, str] = {}
 
 
-class AsyncConnections:
-    """Kept connections of a client, for the tasks of one loop; see :class:`Connections` for the arguments."""
+class AsyncConnections(Routes[_Route]):
+    """Kept connections of a client, for the tasks of one loop."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: Clock,
-        *,
-        max_connections: int = 64,
-        verify: bool | str | ssl.SSLContext = True,
-        proxy: str | None = None,
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._max_connections = max_connections
-        self._verify = verify
-        self._proxy = proxy
-        self._routes: dict[Endpoint, _Route] = {}
-        self._lock = threading.Lock()
+    def __init__(self, settings: Settings, clock: Clock, **limits: Any) -> None:
+        super().__init__(settings, clock, **limits)
         self._connector: aiohttp.TCPConnector | None = None
         self._end: AsyncIterator[None] | None = None
 
@@ -113,21 +99,12 @@ class AsyncConnections:
         await anext(self._end)
         return connector
 
-    def _route(self, endpoint: Endpoint) -> _Route:
-        with self._lock:
-            if endpoint not in self._routes:
-                self._routes[endpoint] = self._make_route(endpoint)
-            return self._routes[endpoint]
-
     def _make_route(self, endpoint: Endpoint) -> _Route:
         context: ssl.SSLContext | bool = True
         if endpoint.scheme == "https":
             context = tls_context(self._settings, verify=self._verify)
-        proxy = self._settings.proxy(endpoint) if self._proxy is None else self._proxy
-        if not proxy:
-            return _Route(context)
-        url, headers = parse_proxy(proxy)
-        return _Route(context, URL(url), headers)
+        proxy = self._proxy_to(endpoint)
+        return _Route(context) if proxy is None else _Route(context, URL(proxy.url), proxy.headers)
 
     async def _answer(
         self, connector: aiohttp.TCPConnector, exchange: Exchange, route: _Route

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 from lambent.client.core import Core
@@ -75,11 +75,9 @@ class Client(Generic[TransportT]):
         client._transport = client._stay_here(LocalFunctions(handlers, given["region_name"] or REGION))
         return client
 
-    @contextmanager
-    def record(self) -> Iterator[list[HttpRequest]]:
+    def record(self) -> AbstractContextManager[list[HttpRequest]]:
         """List the requests that are sent within the block, as they were signed."""
-        with self._core.record() as sent:
-            yield sent
+        return self._core.record()
 
     def _connect(self, **limits: Any) -> TransportT:
         """Return what carries exchanges over the network."""

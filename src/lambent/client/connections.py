@@ -13,7 +13,6 @@ import io
 import os
 import queue
 import socket
-import ssl
 import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
@@ -28,8 +27,9 @@ from urllib3.exceptions import TimeoutError as UrllibTimeout
 from lambent.client.errors import ConfigurationError, TransportError
 from lambent.client.exchanges import Exchange, shorter, total_timeout
 from lambent.client.messages import Headers, HttpResponse
+from lambent.client.routes import Routes
 from lambent.client.settings import Endpoint, Settings
-from lambent.client.sockets import keep_alive_options, parse_proxy, tls_context
+from lambent.client.sockets import keep_alive_options, tls_context
 from lambent.clock import Clock, SystemClock
 
 _CHUNK_BYTES = 65_536
@@ -167,32 +167,11 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TrackedTls
 
 
-class Connections:
-    """Kept connections of a client, to all endpoints that it calls; shared by threads.
+class Connections(Routes["_Route"]):
+    """Kept connections of a client, to all endpoints that it calls; shared by threads."""
 
-    Args:
-        settings: of the client, for the proxies and certificates of the environment.
-        clock: for deadlines.
-        max_connections: to one endpoint; further calls wait.
-        verify: certificates by the system's authorities, a file's, a context's; or not at all.
-        proxy: for all endpoints; empty for none, None for those of the environment.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        clock: Clock,
-        *,
-        max_connections: int = 64,
-        verify: bool | str | ssl.SSLContext = True,
-        proxy: str | None = None,
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._max_connections = max_connections
-        self._verify = verify
-        self._proxy = proxy
-        self.forget()
+    def __init__(self, settings: Settings, clock: Clock, **limits: Any) -> None:
+        super().__init__(settings, clock, **limits)
         _of_all_clients.add(self)
 
     def exchange(self, exchange: Exchange) -> HttpResponse:
@@ -237,11 +216,6 @@ class Connections:
             answer.source = _Source(response, exchange, self._clock)
         return answer
 
-    def forget(self) -> None:
-        """Begin anew without closing anything."""
-        self._routes: dict[Endpoint, _Route] = {}
-        self._lock = threading.Lock()
-
     def close(self) -> None:
         """Close all connections that are not in use."""
         with self._lock:
@@ -249,16 +223,13 @@ class Connections:
         for route in routes:
             _close_idle(route.pool)
 
-    def _route(self, endpoint: Endpoint) -> _Route:
-        with self._lock:
-            if endpoint not in self._routes:
-                try:
-                    self._routes[endpoint] = self._make_route(endpoint)
-                except (HTTPError, ValueError) as error:
-                    raise ConfigurationError(f"endpoint or proxy: {_told(_innermost(error))}") from error
-            return self._routes[endpoint]
-
     def _make_route(self, endpoint: Endpoint) -> _Route:
+        try:
+            return self._make_pool(endpoint)
+        except (HTTPError, ValueError) as error:
+            raise ConfigurationError(f"endpoint or proxy: {_told(_innermost(error))}") from error
+
+    def _make_pool(self, endpoint: Endpoint) -> _Route:
         options: dict[str, Any] = {
             "maxsize": self._max_connections,
             "block": True,
@@ -266,18 +237,17 @@ class Connections:
         }
         if endpoint.scheme == "https":
             options["ssl_context"] = tls_context(self._settings, verify=self._verify)
-        proxy = self._settings.proxy(endpoint) if self._proxy is None else self._proxy
-        if not proxy:
+        proxy = self._proxy_to(endpoint)
+        if proxy is None:
             made = _TlsPool if endpoint.scheme == "https" else _Pool
             return _Route(made(endpoint.host, endpoint.port, **options))
-        url, headers = parse_proxy(proxy)
-        manager = urllib3.ProxyManager(url, proxy_headers=headers, **options)
+        manager = urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, **options)
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         pool = manager.connection_from_host(endpoint.host, endpoint.port, endpoint.scheme)
         if endpoint.scheme == "https":
             return _Route(pool, manager=manager)
         # A proxy is told the whole URL of what is not encrypted.
-        return _Route(pool, headers, f"http://{endpoint.netloc}", manager)
+        return _Route(pool, proxy.headers, f"http://{endpoint.netloc}", manager)
 
 
 _of_all_clients: WeakSet[Connections] = WeakSet()

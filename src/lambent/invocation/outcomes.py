@@ -65,7 +65,11 @@ def end_of(
             return ()
         wanted_by.append((None, Form.RECORD))
     record = _record(event, condition, now, executed_version, result)
-    response = None if result is None else render_json(_decoded(result.payload))
+    response = None
+    if result is not None:
+        told = _decoded(result.payload)
+        response = render_json(told)
+        error = error or _message(told, result.function_error)
     return [
         DeadLetter(
             request_id=event.request_id,
@@ -74,7 +78,7 @@ def end_of(
             at=now,
             state="dead" if destination is None else "undelivered",
             record=record,
-            error=error or message_of(result),
+            error=error,
             error_code=200 if result is not None else _CAUSES[condition],
             log_tail=(result.log_tail or b"").decode("utf-8", "replace") if result is not None else "",
             destination=destination,
@@ -148,11 +152,14 @@ def render_json(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
-def message_of(result: InvocationResult | None) -> str:
+def message_of(result: InvocationResult) -> str:
     """Return the text of a function's error, its beginning; "" without one."""
-    if result is None or result.function_error is None:
+    return _message(_decoded(result.payload), result.function_error)
+
+
+def _message(told: Any, function_error: str | None) -> str:
+    if function_error is None:
         return ""
-    told = _decoded(result.payload)
     message = str(told.get("errorMessage", "")) if isinstance(told, dict) else str(told)
     return message[:_ERROR_CHARACTERS]
 
